@@ -1,0 +1,1 @@
+"""Who speaks: roles, agents, models, calls, money. Imports prompts, nothing above."""

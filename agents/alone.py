@@ -1,0 +1,40 @@
+"""An agent tried alone, outside any team: the same call through the same Executor, kept nowhere."""
+
+from __future__ import annotations
+
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config
+
+from troupe.agents.agent import Agent
+from troupe.agents.call import Call
+from troupe.agents.context import TeamContext
+from troupe.agents.contracts import Brief, Deliverable, Failed, Ok
+from troupe.agents.errors import NotCompleted
+from troupe.agents.journal import MemoryJournal
+from troupe.agents.scope import RunScope
+
+
+async def work_alone(agent: Agent, brief: Brief, config: RunnableConfig | None = None) -> Deliverable:
+    """What the agent makes of a brief.
+
+    Raises:
+        NotCompleted: the call failed; says why.
+    """
+    scope = RunScope(TeamContext(), "alone", journal=MemoryJournal())
+    named = brief if brief.step else brief.model_copy(update={"step": agent.name})
+    call = Call(
+        key="alone/1/call",
+        path=named.step,
+        agent=agent,
+        brief=named,
+        purpose="work",
+        schema=None,
+        scope=scope,
+        config=ensure_config(config),
+        emit=scope.tell,
+    )
+    outcome = await scope.executor.call(call)
+    if isinstance(outcome, Ok):
+        done: Deliverable = outcome.value
+        return done.but(status="accepted" if done.status == "submitted" else done.status, usage=outcome.usage)
+    raise NotCompleted(outcome.cause if isinstance(outcome, Failed) else outcome.reason)

@@ -1,0 +1,233 @@
+"""The vocabulary that every floor speaks: what an agent gets, what it hands back, and how a call ends.
+
+    Brief --> Agent --> Deliverable --> Gate --> Verdict
+                \\-> Ok | Failed | Skipped   (an Outcome: how one call ended, never an exception)
+
+All values are frozen. Text is plain `str` without NUL characters or lone surrogates, money is USD (`None` where a
+price is unknown), time is seconds, scores lie in 0 to 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation
+
+from troupe.agents.text import clean
+
+Tier = Literal["economy", "standard", "premium"]
+TIERS: tuple[Tier, ...] = ("economy", "standard", "premium")
+
+Status = Literal["submitted", "accepted", "partial", "failed", "skipped", "superseded"]
+"""How a step stands: `submitted` waits for its gate, the others are ends (`superseded`: redone after a rollback)."""
+
+RunStatus = Literal["running", "completed", "partial", "failed", "waiting", "stopped"]
+
+Decision = Literal["pass", "rework", "rollback", "ask", "partial", "fail"]
+"""What the engine did after a verdict."""
+
+FailureKind = Literal[
+    "limit", "timeout", "rate_limit", "connection", "server", "auth", "not_found", "bad_request", "context_length",
+    "content_filter", "invalid_output", "tool", "code", "journal",
+]  # fmt: skip
+"""Why a call failed; only `timeout`, `rate_limit`, `connection`, `server` and `invalid_output` are worth a retry."""
+
+Text = Annotated[str, BeforeValidator(lambda value: clean(value) if isinstance(value, str) else value)]
+
+
+class Value(BaseModel):
+    """A frozen value that refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Tokens(Value):
+    """Tokens of one or many calls."""
+
+    input: int = 0
+    output: int = 0
+
+    @property
+    def total(self) -> int:
+        """Input and output together."""
+        return self.input + self.output
+
+    def __add__(self, other: Tokens) -> Tokens:
+        return Tokens(input=self.input + other.input, output=self.output + other.output)
+
+
+class Usage(Value):
+    """What calls used. `usd` is None as soon as one of them has an unknown price; `calls` counts model requests.
+
+    >>> (Usage(usd=0.5, calls=1) + Usage(usd=None, calls=1)).usd is None
+    True
+    """
+
+    tokens: Tokens = Tokens()
+    usd: float | None = 0.0
+    seconds: float = 0.0
+    calls: int = 0
+    estimated: bool = False
+    """True when the provider sent no usage and tokens were counted from the text."""
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            tokens=self.tokens + other.tokens,
+            usd=None if self.usd is None or other.usd is None else self.usd + other.usd,
+            seconds=self.seconds + other.seconds,
+            calls=self.calls + other.calls,
+            estimated=self.estimated or other.estimated,
+        )
+
+
+NO_USAGE = Usage()
+
+
+class Reason(Value):
+    """Why a step or a run ended other than well. `kind` is `limit` for every bound that was hit."""
+
+    kind: Literal["limit", "error", "gate", "person", "stopped"]
+    message: Text
+    step: str | None = None
+
+
+class Deliverable(Value):
+    """What a step hands back: the content, and where it came from."""
+
+    step: str
+    agent: str = ""
+    """The role (or function, or graph) that produced the content."""
+    status: Status = "submitted"
+    content: Text = ""
+    summary: Text = ""
+    """A short extract of `content`; later briefs carry it in place of the whole."""
+    data: Annotated[Any, SkipValidation] = None
+    """An instance of the step's `returns` schema (as plain JSON after it was read back from a checkpoint)."""
+    rounds: int = 1
+    """1 for the first version, one more for each rework or rollback."""
+    attempts: int = 1
+    score: float | None = None
+    usage: Usage = NO_USAGE
+    """Of every round so far, the gate's reviews included."""
+    reason: Reason | None = None
+    parts: dict[str, Deliverable] = {}
+    """The deliverables of a nested graph, by step."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether later steps may build on it."""
+        return self.status in ("accepted", "partial")
+
+    def but(self, **changes: Any) -> Deliverable:
+        """A copy with some fields changed."""
+        return self.model_copy(update=changes)
+
+
+class Verdict(BaseModel):
+    """What a reviewer says of a deliverable; the schema that a reviewing agent fills in.
+
+    >>> Verdict(passed=False, feedback="no order id").findings
+    ()
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")  # models like to add a field
+
+    passed: bool = Field(description="Whether the work is good enough to be built on.")
+    score: float | None = Field(default=None, ge=0, le=1, description="Quality from 0 (useless) to 1 (flawless).")
+    findings: tuple[Text, ...] = Field(default=(), description="What is wrong, one finding each, most severe first.")
+    feedback: Text = Field(default="", description="What the author must change for the work to pass.")
+    blame: str | None = Field(
+        default=None, description="The earlier step that caused the fault, only if reworking this step cannot mend it."
+    )
+
+
+class Judgement(Verdict):
+    """A verdict as the state keeps it: by whom, at what cost, and what the engine did."""
+
+    by: str = ""
+    usage: Usage = NO_USAGE
+    decision: Decision | None = None
+    limit: bool = False
+    """Whether a limit kept the reviewer from judging; sending work back would not help."""
+
+    @classmethod
+    def of(cls, verdict: Verdict, **more: Any) -> Judgement:
+        """A verdict with what the engine knows; nothing of that is ever taken from a model."""
+        fields = {name: getattr(verdict, name) for name in Verdict.model_fields}
+        return cls(**fields, **more)
+
+    def but(self, **changes: Any) -> Judgement:
+        """A copy with some fields changed."""
+        return self.model_copy(update=changes)
+
+
+class Message(Value):
+    """One earlier message of the conversation, as text."""
+
+    role: Literal["user", "assistant"]
+    text: Text
+
+
+class Brief(Value):
+    """What an agent gets. `text()` of `troupe.agents.brief` renders it; a function as a step gets the value itself.
+
+    `deliverables` holds every usable earlier result by step; those named in `needs` are rendered in full, the others
+    as summaries.
+    """
+
+    task: Text
+    step: str = ""
+    objective: Text = ""
+    deliverables: dict[str, Deliverable] = {}
+    needs: tuple[str, ...] = ()
+    previous: Deliverable | None = None
+    """The agent's own last version, when this is a rework."""
+    feedback: Text = ""
+    """What must change, when this is a rework."""
+    guidance: tuple[Text, ...] = ()
+    missing: dict[str, str] = {}
+    """Steps that gave nothing, and why."""
+    conversation: tuple[Message, ...] = ()
+    """Earlier turns of the thread, oldest first."""
+    round: int = 1
+
+    @property
+    def input(self) -> str:
+        """The content of the last needed deliverable, or the task where there is none yet."""
+        return self.deliverables[self.needs[-1]].content if self.needs else self.task
+
+
+@dataclass(frozen=True, slots=True)
+class Ok:
+    """A call that gave a value: a Deliverable, or an instance of the schema that was asked for."""
+
+    value: Any
+    usage: Usage = NO_USAGE
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A call that gave none, after all retries."""
+
+    kind: FailureKind
+    cause: str
+    retryable: bool = False
+    usage: Usage = NO_USAGE
+    attempts: int = 1
+
+    def reason(self, step: str) -> Reason:
+        """The same as the reason of a step or run."""
+        return Reason(kind="limit" if self.kind == "limit" else "error", message=self.cause, step=step)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A call that was not made, or given up on purpose."""
+
+    reason: str
+    usage: Usage = field(default=NO_USAGE)
+
+
+Outcome = Ok | Failed | Skipped

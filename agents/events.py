@@ -1,0 +1,140 @@
+"""What a run tells while it works: typed events, on LangGraph's custom stream and to listeners. Nothing prints here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from troupe.agents.contracts import Decision, FailureKind, RunStatus, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened: `at` is seconds since the epoch, `path` the step (`outer/inner` when nested)."""
+
+    kind: ClassVar[str] = "event"
+    at: float
+    path: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The event as plain data, with its kind."""
+        return {"event": self.kind, **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(Event):
+    """A turn began. `simulated`: no real model is called."""
+
+    kind: ClassVar[str] = "run_started"
+    run: str
+    workflow: str
+    turn: int
+    simulated: bool
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted(Event):
+    """A step began its round `round`; it is step `index` of `total`."""
+
+    kind: ClassVar[str] = "step_started"
+    agent: str
+    round: int
+    index: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt(Event):
+    """One attempt of a call failed; `wait` is the seconds until the next one, None if there is none."""
+
+    kind: ClassVar[str] = "attempt"
+    agent: str
+    purpose: str
+    number: int
+    failure: FailureKind
+    cause: str
+    wait: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged(Event):
+    """A gate gave its verdict."""
+
+    kind: ClassVar[str] = "verdict"
+    passed: bool
+    score: float | None
+    decision: Decision
+    feedback: str
+    round: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepFinished(Event):
+    """A step's round ended, with what its calls used in that round."""
+
+    kind: ClassVar[str] = "step_finished"
+    agent: str
+    status: Status
+    round: int
+    attempts: int
+    seconds: float
+    usd: float | None
+    cause: str
+    recalled: bool
+    """True when the content came from the journal and nothing was called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(Event):
+    """How far the run is: `done` of `total` steps, and what it used so far."""
+
+    kind: ClassVar[str] = "progress"
+    done: int
+    total: int
+    seconds: float
+    usd: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting(Event):
+    """The run needs a person: answer with `resume`, by the question's `id`."""
+
+    kind: ClassVar[str] = "waiting"
+    id: str
+    question: str
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice(Event):
+    """Something the caller should know, in a sentence."""
+
+    kind: ClassVar[str] = "notice"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Token(Event):
+    """A piece of the text that a step is writing."""
+
+    kind: ClassVar[str] = "token"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished(Event):
+    """A turn ended."""
+
+    kind: ClassVar[str] = "run_finished"
+    run: str
+    status: RunStatus
+    answer: str
+    reason: str
+    seconds: float
+    usd: float | None
+
+
+Listener = Callable[[Event], Any]

@@ -1,0 +1,209 @@
+"""The one seam that runs every call: cap, deadline, retries and the journal. It returns outcomes and does not raise.
+
+Only interrupts and our own cancellation pass. This is also the one place of the library that catches `Exception`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from typing import Any
+
+import tenacity
+from langgraph.errors import GraphBubbleUp
+from pydantic import BaseModel
+
+from troupe.agents.agent import Agent
+from troupe.agents.call import Call, current, perform
+from troupe.agents.contracts import Failed, Ok, Outcome, Skipped
+from troupe.agents.errors import LimitReached, describe, failure, retry_after
+from troupe.agents.events import Attempt
+from troupe.agents.journal import Row
+
+
+class Slots:
+    """A cap on what is at work at once, over every event loop and thread of the process; first come, first served."""
+
+    def __init__(self, cap: int) -> None:
+        self._free = cap
+        self._lock = threading.Lock()
+        self._queue: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
+
+    async def __aenter__(self) -> None:
+        with self._lock:
+            if self._free > 0:
+                self._free -= 1
+                return
+            loop = asyncio.get_running_loop()
+            mine: asyncio.Future[None] = loop.create_future()
+            self._queue.append((loop, mine))
+        try:
+            await mine
+        except asyncio.CancelledError:
+            with self._lock:
+                waiting = (loop, mine) in self._queue
+                if waiting:
+                    self._queue.remove((loop, mine))
+            if not waiting:
+                self._release()  # the slot was on its way to us
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        with self._lock:
+            while self._queue:
+                loop, other = self._queue.popleft()
+                try:
+                    loop.call_soon_threadsafe(_grant, other)
+                except RuntimeError:  # its loop is closed, and so is whoever waited
+                    continue
+                return
+            self._free += 1
+
+
+def _grant(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+class Executor:
+    """Runs calls in this process.
+
+    Args:
+        cap: calls at work at once.
+        retries: further attempts after a failure that may pass.
+        timeout: seconds per attempt.
+        sleep: waits between attempts; tests give one that returns at once.
+    """
+
+    def __init__(
+        self,
+        cap: int = 32,
+        *,
+        retries: int = 3,
+        timeout: float = 120.0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.retries = retries
+        self.timeout = timeout
+        self._slots = Slots(cap)
+        self._sleep = sleep
+        self._backoff = tenacity.wait_exponential_jitter(initial=0.5, max=30, jitter=0.5)
+
+    async def call(self, call: Call) -> Outcome:
+        """Make one call, at most once: what the journal holds under `call.key` is returned as it is."""
+        scope = call.scope
+        found = await scope.journal.reserve(call.key)
+        if isinstance(found, Row):
+            return Ok(call.load(found.received), found.usage, 0)
+        call.began = found
+        await scope.may_start()
+        started = time.time()
+        outcome = await self._outcome(call)
+        if isinstance(outcome, Ok):
+            received = call.dump(outcome.value)
+            seconds = time.time() - started
+            row = Row(call.key, "outcome", call.path, call.agent.name, None, received, outcome.usage, started, seconds)
+            await scope.journal.record(row)
+        return outcome
+
+    async def _outcome(self, call: Call) -> Outcome:
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(lambda error: failure(error).retryable),
+            stop=lambda state: self._enough(call, state),
+            wait=self._wait,
+            sleep=self._sleep,
+            before=lambda state: call.begin(state.attempt_number),
+            before_sleep=lambda state: self._tell(call, _error(state), self._wait(state)),
+            reraise=True,
+        )
+        token = current.set(call)
+        try:
+            return Ok(await retrying(self._attempt, call), call.used, call.attempt)
+        except GraphBubbleUp:
+            raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return Skipped("The call was cancelled from inside.", call.used)
+        except Exception as error:  # noqa: BLE001 - a model's, a tool's or a user's failure is a value from here on
+            await self._tell(call, error, None)
+            return failure(error, call.used, call.attempt)
+        finally:
+            current.reset(token)
+
+    async def _attempt(self, call: Call) -> BaseModel:
+        remaining = call.scope.remaining()
+        if remaining == 0:
+            raise LimitReached(call.scope.deadline_message())
+        # A graph takes no slot and has no timeout of its own: the calls inside it do.
+        counts = call.agent.holds_slot
+        limit = min((one for one in (remaining, self.timeout if counts else None) if one is not None), default=None)
+        try:
+            if not counts:
+                async with asyncio.timeout(limit):
+                    return await perform(call)
+            async with self._slots, asyncio.timeout(limit):
+                return await perform(call)
+        except TimeoutError as error:
+            if call.scope.remaining() == 0:
+                raise LimitReached(call.scope.deadline_message()) from None
+            if str(error):
+                raise
+            raise TimeoutError(f"no answer within {self.timeout:g} s; TROUPE_TIMEOUT sets this limit") from None
+
+    def _enough(self, call: Call, state: tenacity.RetryCallState) -> bool:
+        # A hang costs its whole timeout each time: one more try tells a hiccup from a dead server.
+        hang = failure(_error(state)).kind == "timeout"
+        remaining = call.scope.remaining()
+        return (
+            state.attempt_number > (min(self.retries, 1) if hang else self.retries)
+            or (remaining is not None and self._wait(state) >= remaining)
+            or call.scope.stopping
+        )
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        asked = retry_after(_error(state))
+        return self._backoff(state) if asked is None else asked
+
+    async def _note(self, call: Call, error: BaseException) -> None:
+        """Keep what was sent and what came of it, so that it can be shown."""
+        if call.asking is not None and call.scope.durable:
+            key, sent, started = call.asking
+            received = {"error": describe(error)}
+            row = Row(key, "failure", call.path, call.agent.name, sent, received, started=started)
+            await call.scope.journal.record(row)
+
+    async def _tell(self, call: Call, error: BaseException, wait: float | None) -> None:
+        failed = failure(error)
+        call.emit(
+            Attempt(
+                at=time.time(),
+                path=call.path,
+                agent=call.agent.name,
+                purpose=call.purpose,
+                number=call.attempt,
+                failure=failed.kind,
+                cause=failed.cause,
+                wait=wait,
+            )
+        )
+        await self._note(call, error)
+
+
+def _error(state: tenacity.RetryCallState) -> BaseException:
+    error = state.outcome.exception() if state.outcome is not None else None
+    return error or RuntimeError("an attempt ended without an outcome")
+
+
+@lru_cache(maxsize=64)
+def shared_executor(cap: int, retries: int, timeout: float) -> Executor:
+    """The Executor that every run of this process with these settings shares, and with it the cap."""
+    return Executor(cap, retries=retries, timeout=timeout)

@@ -1,0 +1,76 @@
+"""One background event loop, so that everything is written once, async, and can be called from anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_lock = threading.Lock()
+_loop: asyncio.AbstractEventLoop | None = None
+_owner = 0
+
+
+def background() -> asyncio.AbstractEventLoop:
+    """The loop, started on first use; a forked child starts its own."""
+    global _loop, _owner
+    with _lock:
+        if _loop is None or _owner != os.getpid():
+            _loop, _owner = asyncio.new_event_loop(), os.getpid()
+            threading.Thread(target=_loop.run_forever, name="troupe", daemon=True).start()
+        return _loop
+
+
+def submit(work: Coroutine[Any, Any, T]) -> Future[T]:
+    """Start a coroutine on the background loop with the caller's context variables."""
+    loop = background()
+    future: Future[T] = Future()
+    context = contextvars.copy_context()
+
+    def start() -> None:
+        task = loop.create_task(work, context=context)
+        task.add_done_callback(finish)
+        future.add_done_callback(lambda done: loop.call_soon_threadsafe(task.cancel) if done.cancelled() else None)
+
+    def finish(task: asyncio.Task[T]) -> None:
+        if future.cancelled():
+            return
+        if task.cancelled():
+            future.cancel()
+        elif (error := task.exception()) is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(task.result())
+
+    loop.call_soon_threadsafe(start)
+    return future
+
+
+def run_sync(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end from code that is not async, also inside a running loop (which then waits).
+
+    Raises:
+        RuntimeError: the caller is itself on the background loop, which would wait for itself.
+    """
+    if threading.current_thread().name == "troupe" and background() is _running():
+        work.close()
+        raise RuntimeError("A sync call from inside an async step would wait for itself; await the async form there.")
+    future = submit(work)
+    try:
+        return future.result()
+    except KeyboardInterrupt:
+        future.cancel()
+        raise
+
+
+def _running() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

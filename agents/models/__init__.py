@@ -1,0 +1,108 @@
+"""Which chat model serves a tier: from a spec in a word, a mapping of tiers, or chat models themselves.
+
+    "simulated"                 the built-in model, seeded and free
+    "openai:gpt-5-mini"         OpenAI, or whatever OPENAI_BASE_URL points to
+    "local:llama-3"             a server of [providers.local] in the project's file
+    "anthropic:claude-..."      any provider of langchain's init_chat_model
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from troupe.agents.contracts import TIERS, Tier
+from troupe.agents.errors import SettingsError, UnknownName
+from troupe.agents.settings import Settings
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+SIMULATED = "simulated"
+# Where a tier takes its model from when it has none of its own: the nearest, the better one first.
+_NEAREST: dict[Tier, tuple[Tier, ...]] = {
+    "economy": ("standard", "premium"),
+    "standard": ("premium", "economy"),
+    "premium": ("standard", "economy"),
+}
+
+
+class Models:
+    """The chat models of one run, made when they are first asked for.
+
+    Args:
+        given: what the caller asked for: a spec, a chat model, or either by tier; None leaves it to the settings.
+        settings: where specs come from when nothing was given.
+
+    Raises:
+        SettingsError: a spec that is no spec.
+        UnknownName: a tier that does not exist.
+    """
+
+    def __init__(self, given: Any, settings: Settings) -> None:
+        self._settings = settings
+        chosen: dict[Tier, Any] = {}
+        if given is None:
+            chosen = dict(settings.tiers())
+        elif isinstance(given, Mapping):
+            for tier, one in given.items():
+                if tier not in TIERS:
+                    raise UnknownName("tier", tier, TIERS)
+                chosen[tier] = one
+        else:
+            chosen = dict.fromkeys(TIERS, given)
+        if not chosen:
+            chosen = dict.fromkeys(TIERS, SIMULATED)
+        for tier in TIERS:
+            if tier not in chosen:
+                chosen[tier] = next(chosen[near] for near in _NEAREST[tier] if near in chosen)
+        for one in chosen.values():
+            _check(one)
+        self.chosen = chosen
+        self._made: dict[Any, BaseChatModel] = {}
+
+    @property
+    def simulated(self) -> bool:
+        """Whether no real model is called."""
+        return all(is_simulated(one) for one in self.chosen.values())
+
+    @property
+    def specs(self) -> dict[str, str] | None:
+        """The specs by tier, to run again later; None if a model was given as an object."""
+        specs = {str(tier): one for tier, one in self.chosen.items() if isinstance(one, str)}
+        return specs if len(specs) == len(TIERS) else None
+
+    def get(self, tier: Tier, own: Any = None) -> BaseChatModel:
+        """The model of a tier, or an agent's own; in a simulated run every model is simulated.
+
+        Raises:
+            SettingsError: the provider's package or key is missing; the message says what to do.
+        """
+        wanted = self.chosen[tier] if own is None or self.simulated else own
+        if not isinstance(wanted, str):
+            return wanted  # type: ignore[no-any-return]
+        if (model := self._made.get(wanted)) is None:
+            from troupe.agents.models.providers import make
+
+            model = self._made[wanted] = make(wanted, self._settings)
+        return model
+
+
+def is_simulated(model: Any) -> bool:
+    """Whether a spec or chat model is one of ours that calls nothing."""
+    if isinstance(model, str):
+        return model.partition(":")[0] == SIMULATED
+    return bool(getattr(model, "is_simulated", False))
+
+
+def _check(one: Any) -> None:
+    if isinstance(one, str):
+        provider, colon, name = one.partition(":")
+        if provider != SIMULATED and not (provider and colon and name):
+            raise SettingsError(
+                f"{one!r} is not a model: write provider:name, for example openai:gpt-5-mini, or simulated."
+            )
+    elif not callable(getattr(one, "ainvoke", None)):
+        raise SettingsError(
+            f"A model is a spec such as 'openai:gpt-5-mini' or a LangChain chat model, not {type(one).__name__}."
+        )

@@ -1,0 +1,100 @@
+"""From a spec to a chat model. OpenAI's protocol is spoken through langchain-openai, the rest by init_chat_model."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+from troupe.agents.errors import SettingsError
+from troupe.agents.models import SIMULATED
+from troupe.agents.settings import Settings
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1", "0.0.0.0"}  # noqa: S104 - compared with, never bound
+
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, BaseChatModel]] = WeakKeyDictionary()
+
+
+def make(spec: str, settings: Settings) -> BaseChatModel:
+    """The chat model of a spec.
+
+    Raises:
+        SettingsError: an unknown provider, a missing package or a missing key; the message says what to do.
+    """
+    provider, _, name = spec.partition(":")
+    if provider == SIMULATED:
+        from troupe.agents.models.simulated import SimulatedChatModel
+
+        return SimulatedChatModel(seed=_seed(name))
+    if provider in settings.providers:
+        served = settings.providers[provider]
+        return _openai(name, served.base_url, served.key_env, settings, provider)
+    if provider == "openai":
+        url = os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE")
+        return _openai(name, url, "OPENAI_API_KEY", settings, provider)
+    return _other(spec, provider, settings)
+
+
+def _openai(name: str, url: str | None, key_env: str | None, settings: Settings, provider: str) -> BaseChatModel:
+    key = os.environ.get(key_env, "") if key_env else ""
+    if not key:
+        if url is None or (key_env and provider != "openai") or (urlsplit(url).hostname or "") not in _LOOPBACK:
+            raise SettingsError(
+                f"{provider}:{name} needs a key: set the environment variable {key_env or 'named by key_env'}"
+                + (f" (or remove key_env from [providers.{provider}])." if provider != "openai" else ".")
+                + " To run without a model, use --model simulated."
+            )
+        key = "not-needed"  # servers on this machine ask for none, the client insists on one
+    # One client for each event loop: langchain-openai shares its connection pool over all of them, and a connection of
+    # a loop that is closed breaks the call that gets it.
+    cache = _clients.setdefault(asyncio.get_running_loop(), {})
+    if (made := cache.get((name, url, key, settings.timeout))) is not None:
+        return made
+    import openai
+    from langchain_openai import ChatOpenAI
+    from pydantic import SecretStr
+
+    made = cache[name, url, key, settings.timeout] = ChatOpenAI(
+        model=name,
+        base_url=url,
+        api_key=SecretStr(key),
+        timeout=settings.timeout,
+        # The Executor owns the only retry loop.
+        max_retries=0,
+        # With a base_url, streams come without usage unless it is asked for.
+        stream_usage=True,
+        use_responses_api=False,
+        http_async_client=openai.DefaultAsyncHttpxClient(timeout=settings.timeout),
+    )
+    return made
+
+
+def _other(spec: str, provider: str, settings: Settings) -> BaseChatModel:
+    from langchain.chat_models import init_chat_model
+
+    options: dict[str, Any] = {"timeout": settings.timeout, "max_retries": 0}
+    try:
+        model = init_chat_model(spec, **options)
+    except ImportError as error:
+        raise SettingsError(f"{spec} needs another package: {error}") from None
+    except ValueError as error:
+        known = ", ".join(sorted({"openai", SIMULATED, *settings.providers}))
+        raise SettingsError(
+            f"Unknown provider {provider!r}: {str(error)[:300]} Here: {known}, or a server of your own as "
+            f"[providers.{provider}] in troupe.toml with its base_url."
+        ) from None
+    except Exception as error:  # noqa: BLE001 - providers raise their own classes for a missing key
+        raise SettingsError(f"{spec} cannot be used: {str(error)[:300]}") from None
+    return model  # type: ignore[no-any-return]
+
+
+def _seed(text: str) -> int:
+    try:
+        return int(text or 0)
+    except ValueError:
+        raise SettingsError(f"simulated:{text} is not a model: the part after the colon is a seed, a number.") from None

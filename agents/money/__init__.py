@@ -1,0 +1,1 @@
+"""Money: prices now; budgets and tiering grow here."""

@@ -1,0 +1,66 @@
+"""USD of a model request, from the price table of the genai-prices package (offline). Unknown is None, never 0."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage
+
+from troupe.agents.contracts import Tokens, Usage
+from troupe.agents.text import tokens
+
+
+def usage_of(reply: AIMessage, sent: Sequence[BaseMessage], model: Any, seconds: float) -> Usage:
+    """What one request used: the provider's own count, else one made from the text and marked as estimated."""
+    told = reply.usage_metadata
+    meta = reply.response_metadata
+    if meta.get("simulated"):
+        usd: float | None = 0.0
+    else:
+        usd = price(
+            meta.get("model_name") or meta.get("model") or getattr(model, "model_name", None) or "",
+            meta.get("model_provider") or type(model).__module__.partition(".")[0].removeprefix("langchain_"),
+            told["input_tokens"] if told else _count(sent),
+            told["output_tokens"] if told else tokens(reply.text),
+            (told.get("input_token_details") or {}).get("cache_read", 0) or 0 if told else 0,
+        )
+    counted = (
+        Tokens(input=told["input_tokens"], output=told["output_tokens"])
+        if told
+        else Tokens(input=_count(sent), output=tokens(reply.text))
+    )
+    return Usage(tokens=counted, usd=usd, seconds=seconds, calls=1, estimated=told is None)
+
+
+def price(model: str, provider: str, input: int, output: int, cached: int = 0) -> float | None:
+    """USD for so many tokens, or None where the price is unknown.
+
+    >>> price("gpt-4o-mini", "openai", 1_000_000, 0)
+    0.15
+    >>> price("my-own-model", "openai", 1_000_000, 0) is None
+    True
+    """
+    if not model or not known(model, provider):
+        return None
+    import genai_prices
+
+    used = genai_prices.Usage(input_tokens=input, cache_read_tokens=min(cached, input), output_tokens=output)
+    return float(genai_prices.calc_price(used, model, provider_id=provider).total_price)
+
+
+@lru_cache(maxsize=1024)
+def known(model: str, provider: str) -> bool:
+    """Whether the price table has this model."""
+    import genai_prices
+
+    try:
+        genai_prices.calc_price(genai_prices.Usage(input_tokens=1, output_tokens=1), model, provider_id=provider)
+    except LookupError:
+        return False
+    return True
+
+
+def _count(messages: Sequence[BaseMessage]) -> int:
+    return sum(tokens(message.text) for message in messages)

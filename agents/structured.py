@@ -1,0 +1,146 @@
+"""A small typed value from any chat model: the structured-output ladder.
+
+    json_schema -> function_calling -> prompt and parse -> repair
+
+A rung that the server refuses, or that brings an answer that cannot be read, leads to the next; an answer that can be
+read but does not fit goes straight to the repair. The rung that worked is remembered for the model, so that the search
+is paid for once. At most four requests.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.runnables import Runnable
+from pydantic import BaseModel, ValidationError
+
+from troupe.agents.call import Call
+from troupe.agents.errors import EmptyAnswer, InvalidOutput, failure
+from troupe.prompts import load, render
+
+S = TypeVar("S", bound=BaseModel)
+
+RUNGS = ("json_schema", "function_calling", "prompt", "repair")
+_PROMPT, _REPAIR = 2, 3
+# By model and server: which rung worked last.
+_worked: dict[str, int] = {}
+
+
+async def ask(call: Call, model: Any, messages: Sequence[BaseMessage], schema: type[S], number: int = 0) -> S:
+    """An instance of `schema` as the model's answer to `messages`; its first request is `number` of the call.
+
+    Raises:
+        InvalidOutput: no rung brought a valid answer; says what was wrong with the last one.
+    """
+    said: list[BaseMessage] = list(messages)
+    rung = _worked.get(_name(model), 0)
+    shape = _shape(schema)
+    while True:
+        call.rung = rung
+        reply, problem = await _try(call, model, said, shape, rung, number)
+        number += 1
+        if reply is not None:
+            value, problem, legible = _read(reply, schema)
+            if value is not None:
+                _worked[_name(model)] = min(rung, _PROMPT)
+                return value
+            if legible:
+                rung = max(rung, _PROMPT)
+        if rung == _REPAIR:
+            raise InvalidOutput(f"{call.agent.name} gave no valid {schema.__name__}: {problem}")
+        rung += 1
+        if rung == _REPAIR and reply is not None:
+            text = render(load("moves/repair", call.scope.prompts), problem=problem, schema=_pretty(shape))
+            said = [*said, AIMessage(reply.text or json.dumps([one["args"] for one in reply.tool_calls]))]
+            said.append(HumanMessage(text))
+
+
+async def _try(
+    call: Call, model: Any, messages: list[BaseMessage], shape: dict[str, Any], rung: int, number: int
+) -> tuple[AIMessage | None, str]:
+    """The reply on one rung, or None and why the server would not take the request."""
+    config: Any = internal(call)
+    if rung >= _PROMPT:
+        if rung == _PROMPT:
+            text = render(load("moves/answer", call.scope.prompts), schema=_pretty(shape))
+            messages = [*messages, HumanMessage(text)]
+        try:
+            return await call.request(number, model, messages, lambda: model.ainvoke(messages, config)), ""
+        except EmptyAnswer as error:
+            if rung == _REPAIR:
+                raise
+            return None, str(error)
+    try:
+        structured: Runnable[Any, Any] = model.with_structured_output(shape, method=RUNGS[rung], include_raw=True)
+    except (NotImplementedError, ValueError, TypeError) as error:
+        return None, f"{type(model).__name__} has no {RUNGS[rung]}: {error}"
+
+    async def send() -> AIMessage:
+        return (await structured.ainvoke(messages, config))["raw"]  # type: ignore[no-any-return]
+
+    try:
+        return await call.request(number, model, messages, send, {"method": RUNGS[rung], "schema": shape}), ""
+    except EmptyAnswer as error:
+        return None, str(error)
+    except Exception as error:  # every provider has its own class for a 400; all else is the Executor's to judge
+        if failure(error).kind != "bad_request":
+            raise
+        return None, str(error)
+
+
+def internal(call: Call) -> dict[str, Any]:
+    """The config of a request whose text nobody should see in a chat."""
+    return {**call.config, "tags": [*(call.config.get("tags") or ()), "langsmith:nostream"]}
+
+
+def _read(reply: AIMessage, schema: type[S]) -> tuple[S | None, str, bool]:
+    """The value in a reply; else what is wrong with it, and whether it could be read at all."""
+    found = [one["args"] for one in reply.tool_calls] or [extract(reply.text)]
+    if found[0] is None:
+        cut = reply.response_metadata.get("finish_reason") == "length"
+        return None, "the answer was cut off before its end" if cut else "the answer is not JSON", False
+    try:
+        return schema.model_validate(found[0]), "", True
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'value'}: {one['msg']}" for one in error.errors()[:8])
+        return None, wrong, True
+
+
+def extract(text: str) -> Any:
+    """The JSON value in a model's answer: as it is, in a code fence, or in prose; None if there is none.
+
+    >>> extract('Sure! ```json\\n{"passed": true,}\\n```')
+    {'passed': True}
+    """
+    fenced = re.findall(r"```(?:\w*)\s*\n(.*?)```", text, re.DOTALL)
+    start = text.find("{")
+    braced = text[start : text.rfind("}") + 1] if start >= 0 else ""
+    for candidate in (text, *fenced, braced):
+        for form in (candidate, re.sub(r",(\s*[}\]])", r"\1", candidate)):
+            try:
+                value = json.loads(form, strict=False)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(value, dict):
+                return value
+    return None
+
+
+def _shape(schema: type[BaseModel]) -> dict[str, Any]:
+    shape = schema.model_json_schema()
+    shape.setdefault("title", schema.__name__)
+    shape.setdefault("description", schema.__name__)
+    return shape
+
+
+def _pretty(shape: dict[str, Any]) -> str:
+    return json.dumps(shape, indent=1)
+
+
+def _name(model: Any) -> str:
+    parts = (getattr(model, one, None) for one in ("model_name", "model", "openai_api_base"))
+    return f"{type(model).__name__} {' '.join(str(one) for one in parts if one)}"

@@ -1,0 +1,95 @@
+"""Text at the border: cleaned, counted, shortened with a word about it, and stripped of secrets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
+_SECRETS = re.compile(
+    r"\b(?:sk|pk|rk)-[A-Za-z0-9_-]{8,}"
+    r"|\bAKIA[A-Z0-9]{16}\b"
+    r"|\bgh[pousr]_[A-Za-z0-9]{20,}"
+    r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
+    r"|(?i:(?<=bearer )[A-Za-z0-9._~+/-]{8,}=*)"
+    r"|(?i:(?<=api_key=)[^\s&\"']{6,}|(?<=password=)[^\s&\"']{3,})"
+    r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
+)
+
+
+def clean(text: str) -> str:
+    """`text` without what no database stores: NUL characters and lone surrogates become U+FFFD.
+
+    >>> clean("a\\x00b")
+    'a\\ufffdb'
+    """
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def printable(text: str) -> str:
+    """`text` for a terminal: control characters other than newline and tab are made visible.
+
+    >>> printable("\\x1b[31mred")
+    '\\\\x1b[31mred'
+    """
+    return _CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
+
+
+def redact(text: str) -> str:
+    """`text` with what looks like a credential replaced.
+
+    >>> redact("key sk-abcdefgh1234 failed")
+    'key [redacted] failed'
+    """
+    return _SECRETS.sub("[redacted]", text)
+
+
+def tokens(text: str) -> int:
+    """About how many tokens `text` has: four bytes each, as most tokenizers come near to.
+
+    >>> tokens("four" * 10)
+    10
+    """
+    size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+    return (size + 3) // 4
+
+
+def shorten(text: str, limit: int, hint: str = "") -> str:
+    """`text` cut to about `limit` tokens, with a line that says so; head and tail are kept, three to one.
+
+    >>> shorten("word " * 1000, 40).count("[shortened")
+    1
+    """
+    if (size := tokens(text)) <= limit:
+        return text
+    keep = max(16, len(text) * max(limit - 24, 0) // size)
+    head, tail = text[: keep * 3 // 4], text[len(text) - keep // 4 :]
+    return f"{head.rstrip()}\n[shortened: about {size - limit} of {size} tokens left out{hint}]\n{tail.lstrip()}"
+
+
+def fit(sizes: Sequence[int], limit: int) -> list[int]:
+    """How much of each part is kept when all must fit into `limit`: small parts whole, large ones an equal share.
+
+    >>> fit([10, 100, 100], 110)
+    [10, 50, 50]
+    """
+    granted = [0] * len(sizes)
+    left = max(limit, 0)
+    for rank, index in enumerate(sorted(range(len(sizes)), key=lambda i: sizes[i])):
+        granted[index] = min(sizes[index], left // (len(sizes) - rank))
+        left -= granted[index]
+    return granted
+
+
+def summary(text: str, limit: int = 120) -> str:
+    """The first paragraphs of `text`, up to about `limit` tokens: an extract, made without a model.
+
+    >>> summary("First point.\\n\\n" + "x" * 4000).startswith("First point.")
+    True
+    """
+    if tokens(text) <= limit:
+        return text
+    head = text[: limit * 4]
+    stop = max(head.rfind("\n\n"), head.rfind(". ") + 1)
+    return f"{head[: stop if stop > limit else len(head)].rstrip()} …"

@@ -1,0 +1,142 @@
+"""A node: one async function, called alike by sync and async runs, and the place in the run that it sees."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from langchain_core.runnables import RunnableConfig, RunnableLambda
+from pydantic import BaseModel
+
+from troupe.agents.agent import Agent
+from troupe.agents.call import Call, Purpose, current
+from troupe.agents.contracts import Brief, Outcome
+from troupe.agents.events import Event
+from troupe.agents.loop import run_sync
+from troupe.agents.scope import RunScope
+
+SCOPE = "__troupe_scope"  # in `configurable`; a key that starts with two underscores is never stored
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """Where in a run a node stands."""
+
+    scope: RunScope
+    config: RunnableConfig
+    outer: str
+    """The path of the steps that this node is nested in, empty at the top."""
+
+    @classmethod
+    def of(cls, config: RunnableConfig) -> Here:
+        """Read it from the config that LangGraph hands to a node."""
+        inside = config["configurable"]
+        parts = str(inside.get("checkpoint_ns", "")).split("|")[:-1]
+        names = [part.partition(":")[0] for part in parts if not part.isdigit()]
+        return cls(inside[SCOPE], config, "/".join(names))
+
+    def path(self, step: str) -> str:
+        """A step's path: `outer/inner`."""
+        return f"{self.outer}/{step}" if self.outer else step
+
+    def emit(self, event: Event) -> None:
+        """Tell the custom stream and the listeners."""
+        runtime = self.config["configurable"].get("__pregel_runtime")
+        if runtime is not None:
+            runtime.stream_writer(event)
+        self.scope.tell(event)
+
+    async def call(
+        self,
+        agent: Agent,
+        brief: Brief,
+        state: Any,
+        *,
+        purpose: Purpose = "work",
+        schema: type[BaseModel] | None = None,
+    ) -> Outcome:
+        """Make a call through the Executor; its key says where in the run it is made, and with what brief."""
+        root = await self._root(state)
+        digest = _digest(brief, schema)
+        key = f"{root}/{quote(brief.step, safe='')}#{brief.round}/{purpose}.{quote(agent.name, safe='')}/{digest}"
+        call = Call(
+            key=key,
+            path=self.path(brief.step),
+            agent=agent,
+            brief=brief,
+            purpose=purpose,
+            schema=schema,
+            scope=self.scope,
+            config=self.config,
+            emit=self.emit,
+        )
+        return await self.scope.executor.call(call)
+
+    async def _root(self, state: Any) -> str:
+        if (outer := current.get()) is not None:
+            return outer.key
+        turn = f"{state.get('turn', 1)}{state.get('origin', '')}"
+        root = f"{quote(self.scope.thread, safe='')}/{turn}"
+        await self.scope.open(root)
+        return f"{root}/{self.outer}" if self.outer else root
+
+
+def now() -> float:
+    """Seconds since the epoch, for events."""
+    return time.time()
+
+
+Work = Callable[[Any, Here], Awaitable[dict[str, Any]]]
+
+
+class Node(RunnableLambda[Any, Any]):
+    """Runs `work(state, here)`.
+
+    A sync run hands it to the background loop. `graphs` are the graphs that it calls, so that drawings can show them.
+    """
+
+    def __init__(self, work: Work, name: str, graphs: Sequence[Any] = ()) -> None:
+        self.work = work
+        self.name = name
+        self.graphs = list(graphs)
+
+    @property
+    def deps(self) -> list[Any]:
+        """The graphs it calls."""
+        return self.graphs
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
+        """Run it from a sync run."""
+        return run_sync(self.ainvoke(input, config))
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
+        """Run it."""
+        assert config is not None  # noqa: S101 - LangGraph always hands one to a node
+        return await self.work(input, Here.of(config))
+
+    def __repr__(self) -> str:
+        return f"Node({self.name!r})"
+
+
+def _digest(brief: Brief, schema: type[BaseModel] | None) -> str:
+    """What makes two briefs the same: everything an agent can see, but no clock and no money."""
+    seen = hashlib.blake2b(digest_size=8)
+    for part in (
+        brief.task,
+        brief.objective,
+        brief.feedback,
+        *brief.guidance,
+        *brief.needs,
+        *(f"{name}={why}" for name, why in brief.missing.items()),
+        *(f"{name}={done.content}" for name, done in brief.deliverables.items()),
+        *(f"{message.role}:{message.text}" for message in brief.conversation),
+        brief.previous.content if brief.previous else "",
+        schema.__name__ if schema else "",
+    ):
+        seen.update(part.encode("utf-8", "replace"))
+        seen.update(b"\0")
+    return seen.hexdigest()

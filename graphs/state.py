@@ -1,0 +1,93 @@
+"""The state of a team, and how parallel writes to it merge.
+
+Growing fields are delta channels: a checkpoint stores what was written, not the whole again, so that a long run's
+database grows with its work and not with its square. Each reducer gives the same result however writes are batched.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, TypedDict, TypeVar
+
+from langchain_core.messages import AnyMessage
+from langgraph.channels import DeltaChannel
+from langgraph.graph.message import add_messages
+
+from troupe.agents.contracts import Deliverable, Judgement, Reason, RunStatus
+
+V = TypeVar("V")
+
+SNAPSHOT_EVERY = 5000  # a snapshot costs the whole state; replaying thousands of small writes takes milliseconds
+
+
+def merge_deliverables(
+    state: Mapping[str, Deliverable], writes: Sequence[Mapping[str, Deliverable] | None]
+) -> dict[str, Deliverable]:
+    """By step the highest round; within a round the later write, but never one that was superseded in it.
+
+    A write of None starts a new turn: everything before it is gone.
+    """
+    return _merge(state, writes, _newer)
+
+
+def merge_latest(state: Mapping[str, V], writes: Sequence[Mapping[str, V] | None]) -> dict[str, V]:
+    """By key the last write; a write of None starts a new turn."""
+    return _merge(state, writes, lambda _, new: new)
+
+
+def merge_highest(state: Mapping[str, int], writes: Sequence[Mapping[str, int] | None]) -> dict[str, int]:
+    """By key the highest number; a write of None starts a new turn."""
+    return _merge(state, writes, max)
+
+
+def merge_messages(state: Sequence[AnyMessage], writes: Sequence[Any]) -> list[AnyMessage]:
+    """LangGraph's own `add_messages`, write by write."""
+    merged: Any = list(state)
+    for write in writes:
+        merged = add_messages(merged, write)
+    return merged  # type: ignore[no-any-return]
+
+
+def _merge(
+    state: Mapping[str, V], writes: Sequence[Mapping[str, V] | None], choose: Callable[[V, V], V]
+) -> dict[str, V]:
+    merged = dict(state)
+    for write in writes:
+        if write is None:
+            merged = {}
+            continue
+        for key, new in write.items():
+            merged[key] = choose(merged[key], new) if key in merged else new
+    return merged
+
+
+def _newer(old: Deliverable, new: Deliverable) -> Deliverable:
+    if new.rounds != old.rounds:
+        return new if new.rounds > old.rounds else old
+    return old if old.status == "superseded" else new
+
+
+class TeamState(TypedDict, total=False):
+    """What every pattern keeps; subclass it to add your own fields (`state_schema=`)."""
+
+    task: str
+    messages: Annotated[list[AnyMessage], DeltaChannel(merge_messages, list, snapshot_frequency=SNAPSHOT_EVERY)]
+    turn: Annotated[int, operator.add]
+    origin: str
+    """Where in a host graph this team was called; part of the journal's keys."""
+    deliverables: Annotated[
+        dict[str, Deliverable], DeltaChannel(merge_deliverables, dict, snapshot_frequency=SNAPSHOT_EVERY)
+    ]
+    verdicts: Annotated[dict[str, Judgement], DeltaChannel(merge_latest, dict, snapshot_frequency=SNAPSHOT_EVERY)]
+    """By `step#round`."""
+    rounds: Annotated[dict[str, int], DeltaChannel(merge_highest, dict, snapshot_frequency=SNAPSHOT_EVERY)]
+    """The round that each step is in, where it is not the first."""
+    status: RunStatus
+    reason: Reason | None
+    answer: str
+    simulated: bool
+
+
+INTERNAL = frozenset(TeamState.__annotations__) - {"task", "messages"}
+"""The fields that belong to the engine: a caller's input may not set them."""

@@ -1,0 +1,184 @@
+"""A team: the graph that a builder returns, and what it compiles to. Plain LangGraph from there on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from langchain_core.messages import AnyMessage, HumanMessage, convert_to_messages
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config, merge_configs
+from langgraph.graph import StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Command
+
+from troupe.agents.context import TeamContext, find_context
+from troupe.agents.contracts import Deliverable
+from troupe.agents.errors import BuildError, InputError
+from troupe.agents.call import restored
+from troupe.agents.scope import RunScope
+from troupe.agents.text import clean
+from troupe.graphs.node import SCOPE
+from troupe.graphs.state import INTERNAL, TeamState
+from troupe.graphs.step import Step
+
+
+class TeamGraph(StateGraph[Any, Any, Any, Any]):
+    """A `StateGraph` that is not compiled yet. Add nodes and edges of your own if you like, then `compile()`.
+
+    Args:
+        name: the pattern's or workflow's.
+        steps: what it runs, in order.
+        bound: the most supersteps that one turn can take.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        steps: Sequence[Step],
+        *,
+        bound: int,
+        state_schema: type[Any] | None = None,
+        context_schema: type[Any] | None = None,
+    ) -> None:
+        state_schema, context_schema = state_schema or TeamState, context_schema or TeamContext
+        if not set(TeamState.__annotations__) <= set(getattr(state_schema, "__annotations__", {})):
+            raise BuildError(f"state_schema={state_schema.__name__} must be a subclass of TeamState.")
+        if not (isinstance(context_schema, type) and issubclass(context_schema, TeamContext)):
+            raise BuildError(f"context_schema={context_schema!r} must be a subclass of TeamContext.")
+        super().__init__(state_schema, context_schema)
+        self.name = name
+        self.steps = tuple(steps)
+        self.bound = bound
+
+    def compile(self, checkpointer: Any = None, **options: Any) -> Team:
+        """A `Team`. The options are LangGraph's: `store`, `cache`, `interrupt_before`, `name`, ..."""
+        compiled = super().compile(checkpointer, **{"name": self.name, **options})
+        return Team(**vars(compiled))
+
+    def step(self, name: str) -> Step:
+        """The step of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return next(one for one in self.steps if one.name == name)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return self.compile()._repr_mimebundle_()
+
+
+class Team(CompiledStateGraph[Any, Any, Any, Any]):
+    """Our `CompiledStateGraph`: it checks its input, begins turns, bounds itself and draws itself offline.
+
+    >>> from troupe import agent, sequential
+    >>> team = sequential(agent("poet", "Write verse.")).compile()
+    >>> team.invoke({"task": "a haiku"})["status"]
+    'completed'
+    """
+
+    builder: TeamGraph
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What it runs, in order."""
+        return self.builder.steps
+
+    def stream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Iterator[Any]:  # type: ignore[override]
+        """LangGraph's `stream`, with a checked input."""
+        input, config = self._enter(input, config, options.get("context"))
+        yield from super().stream(input, config, **options)
+
+    async def astream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> AsyncIterator[Any]:  # type: ignore[override]
+        """LangGraph's `astream`, with a checked input."""
+        input, config = self._enter(input, config, options.get("context"))
+        async with aclosing(super().astream(input, config, **options)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    def restored(self, deliverables: Mapping[str, Deliverable]) -> dict[str, Deliverable]:
+        """Deliverables whose `data` are instances of their steps' schemas again, after a checkpoint gave plain JSON."""
+        schemas = {step.name: step.returns for step in self.steps}
+        return {name: restored(done, schemas.get(name)) for name, done in deliverables.items()}
+
+    def get_input_jsonschema(self, config: RunnableConfig | None = None) -> dict[str, Any]:
+        """What a caller gives: a task, or messages."""
+        schema = super().get_input_jsonschema(config)
+        properties = {name: one for name, one in schema.get("properties", {}).items() if name not in INTERNAL}
+        kept = {name: one for name, one in schema.items() if name != "required"}
+        return {**kept, "properties": properties}
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        from troupe.graphs.drawing import Drawing, svg
+
+        return {"text/plain": repr(self), "image/svg+xml": svg(Drawing.of(self.get_graph()), title=self.name)}
+
+    def _enter(self, input: Any, config: RunnableConfig | None, context: Any) -> tuple[Any, RunnableConfig]:
+        """Every way into a team passes here: the input becomes a new turn, and the run gets its scope and bound."""
+        config = merge_configs(self.config, config)
+        inside = dict(config.get("configurable") or {})
+        runtime = inside.get("__pregel_runtime")
+        if SCOPE not in inside:
+            found = find_context(context) or (find_context(runtime.context) if runtime else None) or TeamContext()
+            inside[SCOPE] = RunScope(found, str(inside.get("thread_id") or f"run-{next(_invocations)}"))
+        bound = self.builder.bound
+        asked = config.get("recursion_limit")
+        limit = bound if runtime or asked is None else min(asked, bound)
+        config = {**config, "configurable": inside, "recursion_limit": limit}
+        step = (ensure_config(config).get("metadata") or {}).get("langgraph_step") if runtime else None
+        return self._turn(input, inside[SCOPE], step), config
+
+    def _turn(self, input: Any, scope: RunScope, step: Any) -> Any:
+        if input is None:
+            return None
+        if isinstance(input, Command):
+            if input.resume is None and not input.update and not input.goto:
+                raise InputError("Command(resume=None) is no answer. Give True, False, a text, or a decision.")
+            return input
+        if not isinstance(input, Mapping):
+            raise InputError(f'A team takes {{"task": ...}} or {{"messages": [...]}}, not {type(input).__name__}.')
+        own = [name for name in input if name not in INTERNAL and name in self.builder.channels]
+        if unknown := sorted(str(name) for name in input if name not in own):
+            raise InputError(
+                f"A team takes task or messages; it got the keys {', '.join(map(str, input)) or 'none'}. "
+                f"Not known here: {', '.join(unknown)}."
+            )
+        messages: list[AnyMessage] = list(convert_to_messages(_listed(input.get("messages"))))
+        task = input.get("task")
+        if task is None:
+            task = next((one.text for one in reversed(messages) if isinstance(one, HumanMessage)), None)
+            if task is None:
+                got = ", ".join(map(str, input)) or "none"
+                raise InputError(
+                    f'A team needs {{"task": "..."}} or {{"messages": [...]}} with a user\'s message; it got the keys: {got}.'
+                )
+        elif isinstance(task, str):
+            messages.append(HumanMessage(clean(task)))
+        if not isinstance(task, str) or not task.strip():
+            raise InputError("The task is empty. Say what is to be done.")
+        return {
+            **{name: input[name] for name in own},
+            "task": clean(task),
+            "messages": messages,
+            "turn": scope.advance if step is None else 1,
+            "origin": "" if step is None else f".{step}",
+            "deliverables": None,
+            "verdicts": None,
+            "rounds": None,
+            "status": "running",
+            "reason": None,
+            "answer": "",
+            "simulated": scope.simulated,
+        }
+
+
+def _listed(messages: Any) -> list[Any]:
+    if messages is None:
+        return []
+    return list(messages) if isinstance(messages, list | tuple) else [messages]
+
+
+_invocations = itertools.count(1)  # an id for each invocation without a thread
+

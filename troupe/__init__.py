@@ -1,0 +1,102 @@
+"""Troupe: teams of LLM agents as LangGraph graphs, with quality gates, recovery and budgets.
+
+    from troupe import agent, gate, review, run, sequential
+
+Names are imported on first use, so that `import troupe` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path as _Path
+from typing import TYPE_CHECKING, Any
+
+_here = _Path(__file__).parent
+if not (_here / "agents" / "__init__.py").exists():  # the links arrived as text files (Windows, zip downloads)
+    __path__.append(str(_here.parent))
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from troupe.agents.agent import Agent as Agent
+    from troupe.agents.call import current_call as current_call
+    from troupe.agents.chat import agent as agent
+    from troupe.agents.context import TeamContext as TeamContext
+    from troupe.agents.contracts import Brief as Brief
+    from troupe.agents.contracts import Deliverable as Deliverable
+    from troupe.agents.contracts import Reason as Reason
+    from troupe.agents.contracts import Usage as Usage
+    from troupe.agents.contracts import Verdict as Verdict
+    from troupe.agents.errors import BuildError as BuildError
+    from troupe.agents.errors import InputError as InputError
+    from troupe.agents.errors import NotCompleted as NotCompleted
+    from troupe.agents.errors import SettingsError as SettingsError
+    from troupe.agents.errors import StoreError as StoreError
+    from troupe.agents.errors import TroupeError as TroupeError
+    from troupe.agents.errors import UnknownName as UnknownName
+    from troupe.agents.executor import Executor as Executor
+    from troupe.agents.models.scripted import scripted as scripted
+    from troupe.agents.models.simulated import SimulatedChatModel as SimulatedChatModel
+    from troupe.agents.roles import Role as Role
+    from troupe.agents.roles import read_role as read_role
+    from troupe.agents.roles import read_roles as read_roles
+    from troupe.graphs.gates import Gate as Gate
+    from troupe.graphs.gates import check as check
+    from troupe.graphs.gates import contains as contains
+    from troupe.graphs.gates import gate as gate
+    from troupe.graphs.gates import matches as matches
+    from troupe.graphs.gates import non_empty as non_empty
+    from troupe.graphs.gates import review as review
+    from troupe.graphs.sequential import sequential as sequential
+    from troupe.graphs.state import TeamState as TeamState
+    from troupe.graphs.step import Step as Step
+    from troupe.graphs.team import Team as Team
+    from troupe.graphs.team import TeamGraph as TeamGraph
+    from troupe.doors import aresume as aresume
+    from troupe.doors import arollback as arollback
+    from troupe.doors import arun as arun
+    from troupe.doors import resume as resume
+    from troupe.doors import rollback as rollback
+    from troupe.doors import run as run
+    from troupe.result import Result as Result
+    from troupe.streaming import astream as astream
+    from troupe.streaming import stream as stream
+    from troupe.replaying import replay as replay
+
+_MODULES = {
+    "agents.agent": ["Agent"],
+    "agents.call": ["current_call"],
+    "agents.chat": ["agent"],
+    "agents.context": ["TeamContext"],
+    "agents.contracts": ["Brief", "Deliverable", "Reason", "Usage", "Verdict"],
+    "agents.errors": [
+        "BuildError", "InputError", "NotCompleted", "SettingsError", "StoreError", "TroupeError", "UnknownName",
+    ],
+    "agents.executor": ["Executor"],
+    "agents.models.scripted": ["scripted"],
+    "agents.models.simulated": ["SimulatedChatModel"],
+    "agents.roles": ["Role", "read_role", "read_roles"],
+    "graphs.gates": ["Gate", "check", "contains", "gate", "matches", "non_empty", "review"],
+    "graphs.sequential": ["sequential"],
+    "graphs.state": ["TeamState"],
+    "graphs.step": ["Step"],
+    "graphs.team": ["Team", "TeamGraph"],
+    "doors": ["aresume", "arollback", "arun", "resume", "rollback", "run"],
+    "result": ["Result"],
+    "streaming": ["astream", "stream"],
+    "replaying": ["replay"],
+}  # fmt: skip
+_WHERE = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = sorted(_WHERE)  # noqa: PLE0605 - the names are the table's
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'troupe' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"troupe.{_WHERE[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,163 @@
+"""What can be run: our patterns by name, and anything of yours by reference.
+
+    "sequential"            a pattern with its own line-up
+    "my_package.teams:team" a graph, team, agent or function, or a function without arguments that makes one
+    "teams.py:team"         the same in a file
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
+
+from langgraph.graph import StateGraph
+
+from troupe.agents.agent import Agent
+from troupe.agents.errors import BuildError, SettingsError, UnknownName
+from troupe.graphs.sequential import sequential
+from troupe.graphs.step import Step
+from troupe.graphs.team import Team, TeamGraph
+
+
+_loading: ContextVar[Path | None] = ContextVar("troupe_loading", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A pattern or workflow of ours."""
+
+    name: str
+    summary: str
+    make: Any
+
+
+PATTERNS: dict[str, Entry] = {
+    "sequential": Entry("sequential", "each step builds on the last: research, build, validate, document, release", sequential),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Something that can be run, its name, and where it can be imported from (None if nowhere)."""
+
+    team: Team
+    name: str
+    reference: str | None
+
+
+def resolve(given: Any, caller: FrameType | None = None) -> Target:
+    """A team from whatever was given; objects look for their importable name in the caller's module.
+
+    Raises:
+        UnknownName: no such name.
+        SettingsError: a reference that cannot be imported.
+        BuildError: an object that cannot be run.
+    """
+    if isinstance(given, str):
+        return _named(given)
+    team = as_team(given)
+    return Target(team, str(team.get_name()), _reference(given, caller))
+
+
+def as_team(given: Any) -> Team:
+    """A compiled team from a graph, team, agent, step or function; what is no team becomes its one step."""
+    if isinstance(given, Team):
+        return given
+    if isinstance(given, TeamGraph):
+        return given.compile()
+    if isinstance(given, type) or given is None:
+        raise BuildError(f"{given!r} cannot be run. Give a graph, an agent, or a name: {', '.join(PATTERNS)}.")
+    step = given if isinstance(given, Step) else Step(given)
+    return sequential(step, name=step.name).compile()
+
+
+def _named(name: str) -> Target:
+    if name in PATTERNS:
+        return Target(PATTERNS[name].make().compile(), name, name)
+    if name.endswith((".yaml", ".yml")):
+        raise SettingsError(f"{name}: this version does not read workflows from YAML. Write them in Python: file.py:team.")
+    if ":" not in name:
+        raise UnknownName("workflow", name, PATTERNS, "Your own is file.py:name or package.module:name.")
+    where, _, attribute = name.rpartition(":")
+    module = _file(Path(where)) if where.endswith(".py") else _module(where)
+    try:
+        found = getattr(module, attribute)
+    except AttributeError:
+        choices = [one for one, value in vars(module).items() if isinstance(value, TeamGraph | Team | Agent | StateGraph)]
+        raise UnknownName(f"name in {where}", attribute, choices) from None
+    if callable(found) and not isinstance(found, Agent | Team | StateGraph | Step) and not _takes_brief(found):
+        found = found()
+    reference = f"{Path(where).resolve()}:{attribute}" if where.endswith(".py") else name
+    return Target(as_team(found), attribute, reference)
+
+
+def refuse_while_loading() -> None:
+    """Refuse to run anything while a user's file is only being read for the team in it.
+
+    Raises:
+        SettingsError: a file is being loaded.
+    """
+    if (path := _loading.get()) is not None:
+        raise SettingsError(
+            f"{path} runs a team as soon as it is imported. Put its run(...) under: if __name__ == \"__main__\":"
+        )
+
+
+def _takes_brief(function: Any) -> bool:
+    code = getattr(function, "__code__", None)
+    return code is not None and code.co_argcount > 0
+
+
+def _file(path: Path) -> ModuleType:
+    path = path.resolve()
+    main = sys.modules["__main__"]
+    if (started := getattr(main, "__file__", None)) and Path(started).resolve() == path:
+        return main  # the script that runs now must not be run again
+    if not path.is_file():
+        raise SettingsError(f"There is no file {path}.")
+    name = f"troupe_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # noqa: S101 - a .py file always has a loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    # The file may import its neighbours, as it could if it were run.
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    loading = _loading.set(path)
+    try:
+        spec.loader.exec_module(module)
+    except SettingsError:
+        raise
+    except Exception as error:  # noqa: BLE001 - any code may stand in a user's file
+        raise SettingsError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+    finally:
+        _loading.reset(loading)
+    return module
+
+
+def _module(name: str) -> ModuleType:
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # a console script does not see the folder it is started in
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise SettingsError(f"The module {name!r} cannot be imported: {error}") from None
+
+
+def _reference(given: Any, caller: FrameType | None) -> str | None:
+    if caller is None:
+        return None
+    names = caller.f_globals
+    name = next((one for one, value in names.items() if value is given and not one.startswith("_")), None)
+    if name is None:
+        return None
+    module, file = names.get("__name__"), names.get("__file__")
+    if module != "__main__" and module in sys.modules:
+        return f"{module}:{name}"
+    return f"{Path(file).resolve()}:{name}" if isinstance(file, str) and file.endswith(".py") else None

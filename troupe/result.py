@@ -1,0 +1,125 @@
+"""What a run gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from troupe.agents.contracts import NO_USAGE, Deliverable, Reason, RunStatus, Usage
+from troupe.agents.errors import NotCompleted
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Something that a person must answer; `id` names it in `resume(run, {id: answer})`."""
+
+    id: str
+    question: str
+    options: tuple[str, ...] = ()
+    step: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a turn of a run ended, or where it stands.
+
+    Attributes:
+        run: its id, which is its thread's.
+        status: `completed`, `partial`, `failed`, `waiting` (for a person) or `stopped` (resumable).
+        reason: why it is not `completed`; `reason.kind == "limit"` for every bound that was hit.
+        answer: the last usable deliverable's content.
+        deliverables: by step; those of a nested graph are in its deliverable's `parts`.
+        usage: of all calls; `usd` is None where a price is unknown, 0 when simulated.
+        missing: the steps that gave nothing usable.
+        waiting: the open questions.
+        simulated: whether no real model was called.
+    """
+
+    run: str
+    workflow: str
+    task: str
+    status: RunStatus
+    reason: Reason | None = None
+    answer: str = ""
+    deliverables: Mapping[str, Deliverable] = field(default_factory=dict)
+    usage: Usage = NO_USAGE
+    missing: tuple[str, ...] = ()
+    waiting: tuple[Question, ...] = ()
+    simulated: bool = True
+    turn: int = 1
+
+    def __getitem__(self, step: str) -> Deliverable:
+        """The deliverable of a step, `outer/inner` for one inside a nested graph."""
+        every = flat(self.deliverables)
+        if step not in every:
+            raise KeyError(f"{step!r} delivered nothing in run {self.run}. There are: {', '.join(every) or 'none'}.")
+        return every[step]
+
+    def raise_unless_completed(self) -> Result:
+        """The result itself, if the run completed.
+
+        Raises:
+            NotCompleted: it did not; the message says why and what to do.
+        """
+        if self.status == "completed":
+            return self
+        why = self.reason.message if self.reason else "; ".join(one.question for one in self.waiting)
+        raise NotCompleted(f"Run {self.run} is {self.status}: {why or 'no reason was recorded'}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as plain data; the command line's `--json`."""
+        return {
+            "run": self.run,
+            "workflow": self.workflow,
+            "task": self.task,
+            "turn": self.turn,
+            "status": self.status,
+            "reason": self.reason.model_dump(mode="json") if self.reason else None,
+            "answer": self.answer,
+            "deliverables": {name: _deliverable(one) for name, one in flat(self.deliverables).items()},
+            "usage": usage_json(self.usage),
+            "missing": list(self.missing),
+            "waiting": [
+                {"id": one.id, "question": one.question, "options": list(one.options), "step": one.step}
+                for one in self.waiting
+            ],
+            "simulated": self.simulated,
+        }
+
+
+def flat(deliverables: Mapping[str, Deliverable], outer: str = "") -> dict[str, Deliverable]:
+    """Every deliverable by path, those of nested graphs after the one they are part of."""
+    every: dict[str, Deliverable] = {}
+    for name, one in deliverables.items():
+        every[f"{outer}{name}"] = one
+        every |= flat(one.parts, f"{outer}{name}/")
+    return every
+
+
+def usage_json(usage: Usage) -> dict[str, Any]:
+    """Usage as plain data."""
+    tokens = {"input": usage.tokens.input, "output": usage.tokens.output, "total": usage.tokens.total}
+    return {
+        "tokens": tokens,
+        "usd": usage.usd,
+        "seconds": round(usage.seconds, 3),
+        "calls": usage.calls,
+        "estimated": usage.estimated,
+    }
+
+
+def _deliverable(one: Deliverable) -> dict[str, Any]:
+    data = one.model_dump(mode="json", include={"data"})["data"]
+    return {
+        "agent": one.agent,
+        "status": one.status,
+        "content": one.content,
+        "summary": one.summary,
+        "data": data,
+        "score": one.score,
+        "rounds": one.rounds,
+        "attempts": one.attempts,
+        "usage": usage_json(one.usage),
+        "reason": one.reason.model_dump(mode="json") if one.reason else None,
+    }

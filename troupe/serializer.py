@@ -1,0 +1,125 @@
+"""What may come back from a database: plain data, LangChain's messages, our values, and types that were named.
+
+LangGraph's own serializer imports and calls whatever a stored row names unless it is told otherwise, and then it only
+logs. This one has an explicit list, and a row that names anything else is an error.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from typing import Any
+
+import ormsgpack
+from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_METHODS, SAFE_MSGPACK_TYPES
+from langgraph.checkpoint.serde.jsonplus import (
+    EXT_CONSTRUCTOR_KW_ARGS,
+    EXT_CONSTRUCTOR_POS_ARGS,
+    EXT_CONSTRUCTOR_SINGLE_ARG,
+    EXT_DELTA_SNAPSHOT,
+    EXT_METHOD_SINGLE_ARG,
+    EXT_NUMPY_ARRAY,
+    EXT_PYDANTIC_V2,
+    JsonPlusSerializer,
+)
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
+from pydantic import ValidationError
+
+from troupe.agents import contracts
+from troupe.agents.errors import Blocked
+
+Named = tuple[str, str]
+OURS: frozenset[Named] = frozenset(
+    (one.__module__, one.__name__)
+    for one in (
+        contracts.Deliverable,
+        contracts.Judgement,
+        contracts.Verdict,
+        contracts.Reason,
+        contracts.Usage,
+        contracts.Tokens,
+    )
+)
+_CONSTRUCTORS = (EXT_CONSTRUCTOR_SINGLE_ARG, EXT_CONSTRUCTOR_POS_ARGS, EXT_CONSTRUCTOR_KW_ARGS, EXT_PYDANTIC_V2)
+
+
+class StrictSerializer(JsonPlusSerializer):
+    """LangGraph's msgpack format with a list of types.
+
+    Args:
+        types: further classes, of your own state schemas, that may come back.
+    """
+
+    def __init__(self, types: Iterable[type | Named] = ()) -> None:
+        named = {(one.__module__, one.__name__) if isinstance(one, type) else (one[0], one[1]) for one in types}
+        self.types = frozenset(OURS | named)
+        super().__init__(allowed_msgpack_modules=self.types, __unpack_ext_hook__=self._unpack)
+        self._build = JsonPlusSerializer(allowed_msgpack_modules=self.types)._unpack_ext_hook
+
+    def allowing(self, types: Iterable[type | Named]) -> StrictSerializer:
+        """The same with further types."""
+        return StrictSerializer([*self.types, *types])
+
+    def with_msgpack_allowlist(self, extra_allowlist: Iterable[Any]) -> StrictSerializer:
+        """LangGraph's name for `allowing`."""
+        return self.allowing(extra_allowlist)
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        """The value in a row.
+
+        Raises:
+            Blocked: the row is of a kind, or names a type, that may not be loaded.
+        """
+        kind, stored = data
+        if kind == "msgpack":
+            return self._loads(stored)
+        if kind in ("null", "bytes", "bytearray"):
+            return super().loads_typed(data)
+        raise Blocked(f"A stored value is of the kind {kind!r}, which is never loaded. The row was not written by us.")
+
+    def _loads(self, stored: bytes) -> Any:
+        try:
+            return ormsgpack.unpackb(stored, ext_hook=self._unpack, option=ormsgpack.OPT_NON_STR_KEYS)
+        except Blocked:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with stored bytes, the row is not ours
+            raise Blocked(f"A stored value cannot be read: {error}") from error
+
+    def _unpack(self, code: int, data: bytes) -> Any:
+        if code == EXT_NUMPY_ARRAY:
+            return self._build(code, data)
+        if code == EXT_DELTA_SNAPSHOT:
+            return _DeltaSnapshot(self._loads(data))
+        named = self._loads(data)  # checks what lies inside, too
+        if not (isinstance(named, list | tuple) and len(named) >= 3):
+            raise Blocked(f"A stored value of extension {code} cannot be read.")
+        module, name = str(named[0]), str(named[1])
+        if code == EXT_METHOD_SINGLE_ARG:
+            if (module, name, str(named[3])) not in SAFE_MSGPACK_METHODS:
+                raise Blocked(f"A stored row names the method {module}.{name}.{named[3]}, which may not be called.")
+            return self._build(code, data)
+        if code not in _CONSTRUCTORS or ((module, name) not in self.types and (module, name) not in SAFE_MSGPACK_TYPES):
+            raise Blocked(
+                f"A stored row names the type {module}.{name}, which may not be loaded. If it is yours, name it: "
+                "checkpoints.sqlite(path, types=[...])."
+            )
+        if code == EXT_PYDANTIC_V2 and (module, name) in self.types:
+            try:
+                return getattr(importlib.import_module(module), name)(**named[2])
+            except ValidationError as error:
+                raise Blocked(f"A stored {name} is not valid: {error.errors()[0]['msg']}.") from None
+        return self._build(code, data)
+
+
+def types_of(graph: Any) -> set[Named]:
+    """The types in the state schemas of a compiled graph and of every graph inside it."""
+    from langgraph._internal._serde import build_serde_allowlist
+
+    found: set[Named] = set()
+    for one in (graph, *(inner for _, inner in graph.get_subgraphs(recurse=True))):
+        builder = getattr(one, "builder", None)
+        if builder is not None:
+            schemas = [builder.state_schema, builder.input_schema, builder.output_schema]
+            named = build_serde_allowlist(schemas=schemas, channels=builder.channels)
+            found |= {(name[0], name[1]) for name in named}
+    return found

@@ -1,0 +1,93 @@
+"""A run as a stream of typed events, for apps that show what happens while it happens."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from typing import Any
+
+from langchain_core.messages import AIMessageChunk
+from langgraph.types import Command
+
+from troupe.agents.events import Event, Token, Waiting
+from troupe.agents.loop import submit
+from troupe.catalogue import resolve
+from troupe.graphs.node import now
+from troupe.graphs.team import Team
+
+
+async def astream(
+    app: Any,
+    input: Any,
+    *,
+    thread: str | None = None,
+    context: Any = None,
+    config: Any = None,
+) -> AsyncIterator[Event]:
+    """The events of one turn: steps, tokens, verdicts, questions, and at last `RunFinished`.
+
+    Closing the stream stops the calls under way; with a checkpointer the run can be resumed.
+
+    Args:
+        app: a compiled team (with your checkpointer), or anything that `run` takes.
+        input: a task, messages, `{"task": ..., "messages": [...]}`, a `Command(resume=...)`, or None to go on.
+        thread: the thread's id; needed with a checkpointer.
+        context: a `TeamContext`, or a dict of its fields.
+        config: LangGraph's.
+    """
+    from troupe.doors import as_input, finished
+
+    team = app if isinstance(app, Team) else resolve(app).team
+    given = input if input is None or isinstance(input, Command) else as_input(input)
+    inside = dict((config or {}).get("configurable") or {})
+    if thread is not None:
+        inside["thread_id"] = thread
+    config = {**(config or {}), "configurable": inside}
+    values: dict[str, Any] = {}
+    started = now()
+    durability = {"durability": "sync"} if team.checkpointer else {}
+    modes = ["custom", "messages", "values"]
+    parts = team.astream(given, config, context=context, stream_mode=modes, subgraphs=True, version="v2", **durability)
+    async with aclosing(parts) as stream:  # type: ignore[type-var]
+        async for part in stream:
+            kind, data = part["type"], part["data"]
+            if kind == "custom" and isinstance(data, Event):
+                yield data
+            elif kind == "messages":
+                chunk, meta = data
+                if isinstance(chunk, AIMessageChunk) and chunk.text and "troupe:answer" in (meta.get("tags") or ()):
+                    yield Token(now(), _path(meta), chunk.text)
+            elif kind == "values" and not part["ns"]:
+                values = data
+                for one in part.get("interrupts") or ():
+                    ask = one.value if isinstance(one.value, dict) else {"question": str(one.value)}
+                    options = tuple(ask.get("options") or ())
+                    yield Waiting(now(), str(ask.get("step", "")), one.id, str(ask.get("question", "")), options)
+    yield finished(values, inside.get("thread_id", ""), started)
+
+
+def stream(app: Any, input: Any, **options: Any) -> Iterator[Event]:
+    """The same as `astream`, for code that is not async."""
+    events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+
+    async def pump() -> None:
+        try:
+            async for event in astream(app, input, **options):
+                events.put(event)
+        finally:
+            events.put(None)
+
+    work = submit(pump())
+    try:
+        while (event := events.get()) is not None:
+            yield event
+        work.result()
+    finally:
+        if not work.done():
+            work.cancel()
+
+
+def _path(meta: dict[str, Any]) -> str:
+    names = [part.partition(":")[0] for part in str(meta.get("langgraph_checkpoint_ns", "")).split("|")]
+    return "/".join(one for one in names if one and not one.isdigit())
