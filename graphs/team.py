@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from langchain_core.messages import AnyMessage, HumanMessage, convert_to_messages
+from langchain_core.messages import HumanMessage, convert_to_messages
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config, merge_configs
 from langgraph.graph import StateGraph
@@ -86,15 +86,15 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
         """What it runs, in order."""
         return self.builder.steps
 
-    def stream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Iterator[Any]:  # type: ignore[override]
+    def stream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Iterator[Any]:
         """LangGraph's `stream`, with a checked input."""
         input, config = self._enter(input, config, options.get("context"))
         yield from super().stream(input, config, **options)
 
-    async def astream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> AsyncIterator[Any]:  # type: ignore[override]
+    async def astream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> AsyncIterator[Any]:
         """LangGraph's `astream`, with a checked input."""
         input, config = self._enter(input, config, options.get("context"))
-        async with aclosing(super().astream(input, config, **options)) as chunks:
+        async with aclosing(super().astream(input, config, **options)) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
                 yield chunk
 
@@ -145,7 +145,7 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
                 f"A team takes task or messages; it got the keys {', '.join(map(str, input)) or 'none'}. "
                 f"Not known here: {', '.join(unknown)}."
             )
-        messages: list[AnyMessage] = list(convert_to_messages(_listed(input.get("messages"))))
+        messages: list[Any] = list(convert_to_messages(_listed(input.get("messages"))))
         task = input.get("task")
         if task is None:
             task = next((one.text for one in reversed(messages) if isinstance(one, HumanMessage)), None)
