@@ -78,9 +78,9 @@ class Call:
         self.usage = NO_USAGE
         self.asking = None
 
-    def model(self, tier: Any, own: Any = None) -> BaseChatModel:
+    async def model(self, tier: Any, own: Any = None) -> BaseChatModel:
         """The chat model that serves this call."""
-        return self.scope.models.get(tier, own)
+        return await self.scope.models.get(tier, own)
 
     async def request(
         self,

@@ -35,6 +35,9 @@ class ChatAgent(Agent):
         given = {_tool_name(one) for one in tools}
         if tools and (absent := sorted(set(role.tools) - given)):
             raise BuildError(f"The role {role.name!r} names tools that were not given: {', '.join(absent)}.")
+        role.text()  # a role without a prompt is found out now
+        if tools:
+            import troupe.agents.tools  # noqa: F401 - imports LangChain's agents now, and not inside an event loop
         self.role = role
         self.name = role.name
         self.title = role.title
@@ -44,7 +47,7 @@ class ChatAgent(Agent):
     async def work(self, brief: Brief, schema: type[BaseModel] | None = None) -> Deliverable:
         """One model call; with tools as many as the loop takes."""
         call = current_call()
-        model = call.model(self.role.tier, self.own_model)
+        model = await call.model(self.role.tier, self.own_model)
         messages = self._messages(call, brief)
         if self.tools:
             from troupe.agents.tools import tool_loop
@@ -66,7 +69,7 @@ class ChatAgent(Agent):
     async def decide(self, brief: Brief, schema: type[S]) -> S:
         """One model call; more only where the structured-output ladder needs them."""
         call = current_call()
-        model = call.model(self.role.tier, self.own_model)
+        model = await call.model(self.role.tier, self.own_model)
         return await ask(call, model, self._messages(call, brief), schema)
 
     def _messages(self, call: Call, brief: Brief) -> list[BaseMessage]:

@@ -118,6 +118,12 @@ _BY_STATUS: dict[int, tuple[FailureKind, bool]] = {
     429: ("rate_limit", True),
 }
 
+_BY_CODE: dict[str, tuple[FailureKind, bool]] = {
+    "insufficient_quota": ("auth", False),
+    "context_length_exceeded": ("context_length", False),
+    "content_filter": ("content_filter", False),
+}
+
 _BY_NAME: tuple[tuple[str, FailureKind, bool], ...] = (
     # Class names, so that no provider's package is imported to know its errors; the first match in the MRO wins.
     ("ContextOverflowError", "context_length", False),
@@ -171,6 +177,9 @@ def failure(error: BaseException, usage: Usage = NO_USAGE, attempts: int = 1) ->
 
 
 def _read(error: BaseException) -> tuple[FailureKind, bool]:
+    # A provider's code says more than its status: a used-up quota is a 429 that no waiting mends.
+    if (known := _BY_CODE.get(str(getattr(error, "code", None)))) is not None:
+        return known
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         known = _BY_STATUS.get(status) or (("server", True) if status >= 500 else None)

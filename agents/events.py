@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from troupe.agents.contracts import Decision, FailureKind, RunStatus, Status
 
@@ -13,20 +13,20 @@ from troupe.agents.contracts import Decision, FailureKind, RunStatus, Status
 class Event:
     """Something that happened: `at` is seconds since the epoch, `path` the step (`outer/inner` when nested)."""
 
-    kind: ClassVar[str] = "event"
     at: float
     path: str
+    kind: str = field(init=False, default="event")
 
     def to_json(self) -> dict[str, Any]:
-        """The event as plain data, with its kind."""
-        return {"event": self.kind, **asdict(self)}
+        """The event as plain data."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class RunStarted(Event):
     """A turn began. `simulated`: no real model is called."""
 
-    kind: ClassVar[str] = "run_started"
+    kind: str = field(init=False, default="run_started")
     run: str
     workflow: str
     turn: int
@@ -38,7 +38,7 @@ class RunStarted(Event):
 class StepStarted(Event):
     """A step began its round `round`; it is step `index` of `total`."""
 
-    kind: ClassVar[str] = "step_started"
+    kind: str = field(init=False, default="step_started")
     agent: str
     round: int
     index: int
@@ -49,7 +49,7 @@ class StepStarted(Event):
 class Attempt(Event):
     """One attempt of a call failed; `wait` is the seconds until the next one, None if there is none."""
 
-    kind: ClassVar[str] = "attempt"
+    kind: str = field(init=False, default="attempt")
     agent: str
     purpose: str
     number: int
@@ -62,7 +62,7 @@ class Attempt(Event):
 class Judged(Event):
     """A gate gave its verdict."""
 
-    kind: ClassVar[str] = "verdict"
+    kind: str = field(init=False, default="verdict")
     passed: bool
     score: float | None
     decision: Decision
@@ -75,7 +75,7 @@ class Judged(Event):
 class StepFinished(Event):
     """A step's round ended, with what its calls used in that round."""
 
-    kind: ClassVar[str] = "step_finished"
+    kind: str = field(init=False, default="step_finished")
     agent: str
     status: Status
     round: int
@@ -91,7 +91,7 @@ class StepFinished(Event):
 class Progress(Event):
     """How far the run is: `done` of `total` steps, and what it used so far."""
 
-    kind: ClassVar[str] = "progress"
+    kind: str = field(init=False, default="progress")
     done: int
     total: int
     seconds: float
@@ -102,7 +102,7 @@ class Progress(Event):
 class Waiting(Event):
     """The run needs a person: answer with `resume`, by the question's `id`."""
 
-    kind: ClassVar[str] = "waiting"
+    kind: str = field(init=False, default="waiting")
     id: str
     question: str
     options: tuple[str, ...]
@@ -112,7 +112,7 @@ class Waiting(Event):
 class Notice(Event):
     """Something the caller should know, in a sentence."""
 
-    kind: ClassVar[str] = "notice"
+    kind: str = field(init=False, default="notice")
     text: str
 
 
@@ -120,7 +120,7 @@ class Notice(Event):
 class Token(Event):
     """A piece of the text that a step is writing."""
 
-    kind: ClassVar[str] = "token"
+    kind: str = field(init=False, default="token")
     text: str
 
 
@@ -128,7 +128,7 @@ class Token(Event):
 class RunFinished(Event):
     """A turn ended."""
 
-    kind: ClassVar[str] = "run_finished"
+    kind: str = field(init=False, default="run_finished")
     run: str
     status: RunStatus
     answer: str

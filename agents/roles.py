@@ -60,9 +60,7 @@ class Role(Value):
 
     def text(self, prompts: str | Path | None = None) -> str:
         """The prompt, from the folder `prompts` if that has `roles/NAME.md`."""
-        if self.prompt and prompts is not None and (Path(prompts) / "roles" / f"{self.name}.md").is_file():
-            return load(f"roles/{self.name}", prompts)
-        return self.prompt or load(f"roles/{self.name}", prompts)
+        return load(f"roles/{self.name}", prompts, self.prompt or None)
 
 
 def read_role(path: str | Path) -> Role:

@@ -67,7 +67,7 @@ def known_roles(folder: str | Path | None = None) -> dict[str, Role]:
     if folder is None:
         from troupe.agents.settings import Settings
 
-        folder = Settings.load().roles
+        folder = Settings.refresh().roles
     return ROSTER | read_roles(folder) if folder else ROSTER
 
 

@@ -14,6 +14,7 @@ from troupe.agents.errors import LimitReached
 from troupe.agents.journal import Journal, MemoryJournal
 from troupe.agents.models import Models
 from troupe.agents.settings import Settings
+from troupe.prompts import check
 
 if TYPE_CHECKING:
     from troupe.agents.executor import Executor
@@ -54,6 +55,8 @@ class RunScope:
         limits = self.settings.max_concurrency, self.settings.retries, self.settings.timeout
         self.executor: Executor = executor or context.executor or shared_executor(*limits)
         self.prompts = context.prompts or self.settings.prompts
+        if self.prompts is not None:
+            check(self.prompts)
         self.clock = clock
         self.started = clock()
         self.spent: Usage = NO_USAGE
@@ -100,7 +103,7 @@ class RunScope:
         if budget is None or self.simulated:
             return
         if (spent := self.spent.usd or 0.0) >= budget:
-            raise LimitReached(f"The budget of ${budget:g} is used up (${spent:.4f} spent). Raise it with budget=.")
+            raise LimitReached(f"The budget of ${budget:g} is used up (${spent:.4g} spent). Raise it with budget=.")
 
     @contextmanager
     def at_work(self) -> Iterator[None]:

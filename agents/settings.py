@@ -102,7 +102,18 @@ class Settings(BaseSettings):
 
     @classmethod
     def current(cls) -> Settings:
-        """The settings as they are now; read again only when the environment, the folder or the file changed."""
+        """The settings as last read; looks at no file, so that it may be called inside an event loop."""
+        return _cached.get("settings") or cls.refresh()
+
+    @classmethod
+    def refresh(cls) -> Settings:
+        """The settings as they are now; read again only when the environment, the folder or the file changed.
+
+        Building a team and the doors do this.
+
+        Raises:
+            SettingsError: see `load`.
+        """
         file = project_file()
         ours = tuple((name, value) for name, value in os.environ.items() if name.startswith("TROUPE_"))
         key = (str(Path.cwd()), ours, file and (str(file), file.stat().st_mtime_ns))

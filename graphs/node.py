@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from pydantic import BaseModel
 
 from troupe.agents.agent import Agent
@@ -77,10 +77,11 @@ class Here:
         return await self.scope.executor.call(call)
 
     async def _root(self, state: Any) -> str:
-        if (outer := current.get()) is not None:
-            return outer.key
-        turn = f"{state.get('turn', 1)}{state.get('origin', '')}"
-        root = f"{quote(self.scope.thread, safe='')}/{turn}"
+        origin = state.get("origin", "")
+        outer = current.get()
+        if outer is not None and outer.scope is self.scope:  # another scope is a run that a step started on its own
+            return f"{outer.key}/{self.outer}{origin}"
+        root = f"{quote(self.scope.thread, safe='')}/{state.get('turn', 1)}{origin}"
         await self.scope.open(root)
         return f"{root}/{self.outer}" if self.outer else root
 
@@ -120,6 +121,22 @@ class Node(RunnableLambda[Any, Any]):
 
     def __repr__(self) -> str:
         return f"Node({self.name!r})"
+
+
+class Choice(Runnable[Any, str]):
+    """Which way a conditional edge goes: a pure function of the state, called in place (LangGraph would use a thread)."""
+
+    def __init__(self, choose: Callable[[Any], str]) -> None:
+        self.choose = choose
+        self.name = "choice"
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> str:
+        """Choose."""
+        return self.choose(input)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> str:
+        """Choose."""
+        return self.choose(input)
 
 
 def _digest(brief: Brief, schema: type[BaseModel] | None) -> str:

@@ -28,7 +28,7 @@ from langgraph.graph import END, START
 
 from troupe.agents.errors import BuildError
 from troupe.graphs.gates import Gate
-from troupe.graphs.node import Node
+from troupe.graphs.node import Choice, Node
 from troupe.graphs.step import Step, as_steps
 from troupe.graphs.team import TeamGraph
 from troupe.graphs.work import ask_person, judge, settle, work
@@ -80,7 +80,7 @@ def sequential(
     for index, step in enumerate(plan):
         following = plan[index + 1].name if index + 1 < len(plan) else "finish"
         _add(graph, plan, index, step, following)
-    graph.add_node("finish", Node(partial(settle, plan), "finish"), metadata={"troupe_kind": "end"})
+    graph.add_node("finish", Node(partial(settle, plan), "finish"), metadata={"troupe_kind": "step"})
     graph.add_edge(START, plan[0].name)
     graph.add_edge("finish", END)
     return graph
@@ -92,26 +92,33 @@ def _add(graph: TeamGraph, plan: Sequence[Step], index: int, step: Step, followi
     note = {"troupe_kind": "step", "troupe_note": step.agent.title or step.objective}
     graph.add_node(step.name, Node(partial(work, step, index, plan, needs), step.name, step.graphs), metadata=note)
     if not isinstance(step.gate, Gate):
-        ways: Ways = {"accepted": following, "failed": "finish"} if following != "finish" else {"accepted": "finish"}
-        graph.add_conditional_edges(step.name, _ended(step, ways), ways)
+        if following == "finish":
+            graph.add_edge(step.name, following)
+        else:
+            graph.add_conditional_edges(step.name, Choice(_ended(step)), {"accepted": following, "failed": "finish"})
         return
     checks = step.gate.checks.for_author(step.agent)
     judged, asked = f"{step.name}.gate", f"{step.name}.ask"
-    graph.add_conditional_edges(step.name, _worked(step), {"submitted": judged, "failed": "finish"})
+    graph.add_conditional_edges(step.name, Choice(_worked(step)), {"submitted": judged, "failed": "finish"})
     graph.add_node(
         judged,
         Node(partial(judge, step, index, plan, needs), judged),
-        metadata={"troupe_kind": "gate", "troupe_note": checks.words},
+        metadata={"troupe_kind": "gate", "troupe_label": checks.words},
     )
-    after: Ways = {"pass": following, "rework": step.name}
-    after |= {f"rollback {one.name}": one.name for one in plan[:index] if step.gate.rework}
-    after |= {"ask": asked} if step.gate.then == "ask" else {"fail": "finish"}
-    graph.add_conditional_edges(judged, _judged(step), after)
+    # Two words to one node would be drawn as one of them.
+    last = following == "finish"
+    after: Ways = {"pass or fail": "finish"} if last else {"pass": following}
+    if step.gate.rework:
+        after["rework"] = step.name
+        after |= {f"rollback {one.name}": one.name for one in plan[:index]}
+    after |= {"ask": asked} if step.gate.then == "ask" else {} if last else {"fail": "finish"}
+    graph.add_conditional_edges(judged, Choice(_worded(_judged(step), after)), after)
     if step.gate.then == "ask":
-        graph.add_node(asked, Node(partial(ask_person, step, plan), asked), metadata={"troupe_kind": "ask"})
-        graph.add_conditional_edges(
-            asked, _answered(step), {"approve": following, "respond": step.name, "reject": "finish"}
-        )
+        look = {"troupe_kind": "ask", "troupe_label": "ask a person"}
+        graph.add_node(asked, Node(partial(ask_person, step, plan), asked), metadata=look)
+        said: Ways = {"approve or reject": "finish"} if last else {"approve": following, "reject": "finish"}
+        said["respond"] = step.name
+        graph.add_conditional_edges(asked, Choice(_worded(_answered(step), said)), said)
 
 
 def _needs(plan: Sequence[Step], index: int, step: Step) -> tuple[str, ...]:
@@ -128,11 +135,23 @@ def _needs(plan: Sequence[Step], index: int, step: Step) -> tuple[str, ...]:
 
 Route = Callable[[Any], str]
 Ways = dict[Hashable, str]
+_BOTH = ("pass or fail", "approve or reject")
 
 
-def _ended(step: Step, ways: Ways) -> Route:
+def _worded(route: Route, ways: Ways) -> Route:
+    """The route in the words of its edges: at the last step `pass` and `fail` lead to one node and are one word."""
+    joined = {part: both for both in _BOTH if both in ways for part in both.split(" or ")}
+
+    def worded(state: Any) -> str:
+        word = route(state)
+        return joined.get(word, word)
+
+    return worded
+
+
+def _ended(step: Step) -> Route:
     def route(state: Any) -> str:
-        return "accepted" if state["deliverables"][step.name].usable or "failed" not in ways else "failed"
+        return "accepted" if state["deliverables"][step.name].usable else "failed"
 
     return route
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
@@ -23,6 +24,7 @@ from troupe.agents.text import clean
 from troupe.graphs.node import SCOPE
 from troupe.graphs.state import INTERNAL, TeamState
 from troupe.graphs.step import Step
+from troupe.prompts import check
 
 
 class TeamGraph(StateGraph[Any, Any, Any, Any]):
@@ -55,6 +57,7 @@ class TeamGraph(StateGraph[Any, Any, Any, Any]):
 
     def compile(self, checkpointer: Any = None, **options: Any) -> Team:
         """A `Team`. The options are LangGraph's: `store`, `cache`, `interrupt_before`, `name`, ..."""
+        check()
         compiled = super().compile(checkpointer, **{"name": self.name, **options})
         return Team(**vars(compiled))
 
@@ -93,7 +96,12 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> AsyncIterator[Any]:
         """LangGraph's `astream`, with a checked input."""
-        input, config = self._enter(input, config, options.get("context"))
+        # Only a folder of prompts of the caller's own is read here; a thread does it while the event loop goes on.
+        context = options.get("context")
+        if isinstance(context, TeamContext) and context.prompts:
+            input, config = await asyncio.to_thread(self._enter, input, config, context)
+        else:
+            input, config = self._enter(input, config, context)
         async with aclosing(super().astream(input, config, **options)) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
                 yield chunk

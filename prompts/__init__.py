@@ -20,8 +20,8 @@ class PromptError(ValueError):
     """A text that is missing, unreadable, or whose fields are not those that are filled in."""
 
 
-def load(name: str, folder: str | Path | None = None) -> str:
-    """The text `name` (`roles/qa-engineer`, `moves/brief`), from `folder` if it has one, else ours.
+def load(name: str, folder: str | Path | None = None, default: str | None = None) -> str:
+    """The text `name` (`roles/qa-engineer`, `moves/brief`), from `folder` if it has one, else `default`, else ours.
 
     Raises:
         PromptError: there is no such text, or it cannot be read.
@@ -29,13 +29,33 @@ def load(name: str, folder: str | Path | None = None) -> str:
     >>> "{{task}}" in load("moves/brief")
     True
     """
-    if folder is not None and (text := _read(str(folder), name)) is not None:
+    if folder is not None and (text := _replaced(str(folder), name)) is not None:
         if name.startswith("moves/"):
             _same_fields(name, text, folder)
         return text
+    if default is not None:
+        return default
     if (text := _ours(name)) is None:
         raise PromptError(f"There is no prompt {name!r}. There are: {', '.join(names())}.")
     return text
+
+
+def check(folder: str | Path | None = None) -> None:
+    """Read every text of ours, and of a folder that replaces some, so that nothing is read or found wrong later.
+
+    Raises:
+        PromptError: the folder does not exist, or one of its texts is no text of ours or has other fields.
+    """
+    for name in names():
+        load(name)
+    if folder is None:
+        return
+    _replaced.cache_clear()
+    root = Path(folder)
+    if not root.is_dir():
+        raise PromptError(f"There is no folder of prompts at {root}.")
+    for path in root.glob("*/*.md"):
+        load(f"{path.parent.name}/{path.stem}", root)
 
 
 def names() -> list[str]:
@@ -76,6 +96,11 @@ def _same_fields(name: str, text: str, folder: str | Path) -> None:
 @lru_cache(maxsize=256)
 def _ours(name: str) -> str | None:
     return _read(str(_FOLDER), name)
+
+
+@lru_cache(maxsize=256)
+def _replaced(folder: str, name: str) -> str | None:
+    return _read(folder, name)
 
 
 def _read(folder: str, name: str) -> str | None:

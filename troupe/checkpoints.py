@@ -63,7 +63,7 @@ def default_path() -> Path:
     """Where runs are kept unless told otherwise: `TROUPE_DB`, the project's file, or the user's state directory."""
     from troupe.agents.settings import Settings
 
-    if (chosen := Settings.current().db) is not None:
+    if (chosen := Settings.refresh().db) is not None:
         return chosen
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")

@@ -103,7 +103,7 @@ async def arun(
     where = resolve(target, caller or sys._getframe(1))
     given = as_input(task)
     context = _context(where.team, context, model, budget, deadline, listeners)
-    models = Models(context.models, Settings.current())
+    models = Models(context.models, await asyncio.to_thread(Settings.refresh))
     thread = _thread(thread)
     async with _opened(where.team, db) as books:
         turn = Turn(
@@ -572,7 +572,7 @@ async def _again(
     where = resolve(target if target is not None else turn.reference)
     given = model if model is not None else (context.models if context else None)
     chosen = given if given is not None else turn.models
-    if given is None and Models(chosen, Settings.current()).simulated != turn.simulated:
+    if given is None and Models(chosen, Settings.refresh()).simulated != turn.simulated:
         was, now = ("simulated", "real") if turn.simulated else ("real", "simulated")
         raise SettingsError(f"Run {run} was {was} and would go on {now}. Say with which model: model=... or --model.")
     budget = budget if budget is not None else turn.budget

@@ -21,8 +21,8 @@ def no_real_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     get = Models.get
 
-    def guarded(self: Models, tier: Any, own: Any = None) -> Any:
-        model = get(self, tier, own)
+    async def guarded(self: Models, tier: Any, own: Any = None) -> Any:
+        model = await get(self, tier, own)
         if not is_simulated(model):
             raise AssertionError(f"A real model was asked for in a test: {model!r}. Give model=scripted(...).")
         return model

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -72,19 +73,23 @@ class Models:
         specs = {str(tier): one for tier, one in self.chosen.items() if isinstance(one, str)}
         return specs if len(specs) == len(TIERS) else None
 
-    def get(self, tier: Tier, own: Any = None) -> BaseChatModel:
+    async def get(self, tier: Tier, own: Any = None) -> BaseChatModel:
         """The model of a tier, or an agent's own; in a simulated run every model is simulated.
+
+        Making one imports its provider and reads certificates, which a thread does while the event loop goes on.
 
         Raises:
             SettingsError: the provider's package or key is missing; the message says what to do.
         """
         wanted = self.chosen[tier] if own is None or self.simulated else own
-        if not isinstance(wanted, str):
+        if is_simulated(wanted) and not isinstance(wanted, str):
             return wanted  # type: ignore[no-any-return]
-        if (model := self._made.get(wanted)) is None:
+        key = wanted if isinstance(wanted, str) else id(wanted)
+        if (model := self._made.get(key)) is None:
             from troupe.agents.models.providers import make
 
-            model = self._made[wanted] = make(wanted, self._settings)
+            loop = asyncio.get_running_loop()
+            model = self._made[key] = await asyncio.to_thread(make, wanted, self._settings, loop)
         return model
 
 

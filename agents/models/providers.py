@@ -17,30 +17,34 @@ if TYPE_CHECKING:
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1", "0.0.0.0"}  # noqa: S104 - compared with, never bound
 
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, BaseChatModel]] = WeakKeyDictionary()
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, Any]] = WeakKeyDictionary()
 
 
-def make(spec: str, settings: Settings) -> BaseChatModel:
-    """The chat model of a spec.
+def make(wanted: Any, settings: Settings, loop: asyncio.AbstractEventLoop) -> Any:
+    """The chat model of a spec, or a chat model made safe for this event loop.
 
     Raises:
         SettingsError: an unknown provider, a missing package or a missing key; the message says what to do.
     """
-    provider, _, name = spec.partition(":")
+    if not isinstance(wanted, str):
+        return _adopted(wanted, loop)
+    provider, _, name = wanted.partition(":")
     if provider == SIMULATED:
         from troupe.agents.models.simulated import SimulatedChatModel
 
         return SimulatedChatModel(seed=_seed(name))
     if provider in settings.providers:
         served = settings.providers[provider]
-        return _openai(name, served.base_url, served.key_env, settings, provider)
+        return _openai(name, served.base_url, served.key_env, settings, provider, loop)
     if provider == "openai":
         url = os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE")
-        return _openai(name, url, "OPENAI_API_KEY", settings, provider)
-    return _other(spec, provider, settings)
+        return _openai(name, url, "OPENAI_API_KEY", settings, provider, loop)
+    return _other(wanted, provider, settings)
 
 
-def _openai(name: str, url: str | None, key_env: str | None, settings: Settings, provider: str) -> BaseChatModel:
+def _openai(
+    name: str, url: str | None, key_env: str | None, settings: Settings, provider: str, loop: asyncio.AbstractEventLoop
+) -> BaseChatModel:
     key = os.environ.get(key_env, "") if key_env else ""
     if not key:
         if url is None or (key_env and provider != "openai") or (urlsplit(url).hostname or "") not in _LOOPBACK:
@@ -52,12 +56,16 @@ def _openai(name: str, url: str | None, key_env: str | None, settings: Settings,
         key = "not-needed"  # servers on this machine ask for none, the client insists on one
     # One client for each event loop: langchain-openai shares its connection pool over all of them, and a connection of
     # a loop that is closed breaks the call that gets it.
-    cache = _clients.setdefault(asyncio.get_running_loop(), {})
+    cache = _clients.setdefault(loop, {})
     if (made := cache.get((name, url, key, settings.timeout))) is not None:
         return made
     import openai
     from langchain_openai import ChatOpenAI
     from pydantic import SecretStr
+
+    from troupe.agents.money.prices import known
+
+    known(name, "openai")  # reads the price table now, in this thread
 
     made = cache[name, url, key, settings.timeout] = ChatOpenAI(
         model=name,
@@ -72,6 +80,27 @@ def _openai(name: str, url: str | None, key_env: str | None, settings: Settings,
         http_async_client=openai.DefaultAsyncHttpxClient(timeout=settings.timeout),
     )
     return made
+
+
+def _adopted(model: Any, loop: asyncio.AbstractEventLoop) -> Any:
+    """A chat model that the caller made, as one that is safe here: OpenAI's gets its own connections on this event
+    loop, leaves retries to the Executor, and reports usage also when it streams.
+    """
+    if not hasattr(model, "root_async_client") or getattr(model, "http_async_client", None) is not None:
+        return model
+    import openai
+
+    client = model.root_async_client
+    if not isinstance(client, openai.AsyncOpenAI):
+        return model
+    cache = _clients.setdefault(loop, {})
+    if (made := cache.get(id(model))) is None or made[0] is not model:
+        client = client.with_options(max_retries=0, http_client=openai.DefaultAsyncHttpxClient(timeout=client.timeout))
+        own: dict[str, Any] = {"root_async_client": client, "async_client": client.chat.completions, "max_retries": 0}
+        if model.stream_usage is None:
+            own["stream_usage"] = True
+        made = cache[id(model)] = (model, model.model_copy(update=own))
+    return made[1]
 
 
 def _other(spec: str, provider: str, settings: Settings) -> BaseChatModel:

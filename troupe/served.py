@@ -1,0 +1,17 @@
+"""Our patterns for LangGraph's server (`langgraph.json`): compiled without a checkpointer, which the server brings.
+
+The server calls these factories for every run and every read, inside its event loop: the teams are built on import.
+"""
+
+from __future__ import annotations
+
+from troupe.catalogue import PATTERNS
+from troupe.graphs.team import Team
+
+
+_TEAMS: dict[str, Team] = {name: entry.make().compile() for name, entry in PATTERNS.items()}
+
+
+def sequential() -> Team:
+    """The classic line of five."""
+    return _TEAMS["sequential"]
