@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
@@ -12,6 +14,7 @@ from troupe.agents.contracts import Brief, Deliverable, Failed, Ok
 from troupe.agents.errors import NotCompleted
 from troupe.agents.journal import MemoryJournal
 from troupe.agents.scope import RunScope
+from troupe.agents.settings import Settings
 
 
 async def work_alone(agent: Agent, brief: Brief, config: RunnableConfig | None = None) -> Deliverable:
@@ -20,7 +23,8 @@ async def work_alone(agent: Agent, brief: Brief, config: RunnableConfig | None =
     Raises:
         NotCompleted: the call failed; says why.
     """
-    scope = RunScope(TeamContext(), "alone", journal=MemoryJournal())
+    settings = await asyncio.to_thread(Settings.refresh)
+    scope = RunScope(TeamContext(), "alone", settings=settings, journal=MemoryJournal())
     named = brief if brief.step else brief.model_copy(update={"step": agent.name})
     call = Call(
         key="alone/1/call",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 from troupe.agents.contracts import Brief, Deliverable
@@ -64,7 +65,7 @@ def fence(content: str, name: str, by: str = "") -> str:
     '<data 2cf24dba from="greeting">\\nhello\\n</data 2cf24dba>'
     """
     seal = hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:8]
-    source = f"{name}, by {by}" if by else name
+    source = re.sub(r'[\s"<>]+', " ", f"{name}, by {by}" if by else name)
     return f'<data {seal} from="{source}">\n{content}\n</data {seal}>'
 
 

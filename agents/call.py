@@ -20,10 +20,9 @@ from pydantic import BaseModel
 
 from troupe.agents.agent import Agent
 from troupe.agents.contracts import NO_USAGE, Brief, Deliverable, Usage
-from troupe.agents.errors import EmptyAnswer
+from troupe.agents.errors import EmptyAnswer, Refused, TroupeError, Unreadable, describe
 from troupe.agents.journal import Row
 from troupe.agents.money.prices import usage_of
-from troupe.agents.text import clean
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     from troupe.agents.scope import RunScope
 
 T = TypeVar("T")
+# What only a client's own code raises: whoever else raises such an error has a mistake of their own.
+_CLIENTS = {"openai", "langchain_openai", "langchain_core"}
 Purpose = Literal["work", "decide", "review", "undo"]
 """`review` is a decision about somebody's deliverable; `undo` takes side effects back when a rollback passes over."""
 
@@ -95,6 +96,8 @@ class Call:
         Raises:
             LimitReached: the run's budget is used up.
             EmptyAnswer: the reply holds neither text nor a tool call.
+            Refused: the model declines.
+            Unreadable: what came back is no reply at all.
         """
         seal = _seal(messages, sent)
         if (row := await self._recorded(str(number), seal)) is not None:
@@ -107,7 +110,7 @@ class Call:
         started, before = time.time(), time.perf_counter()
         self.asking = f"{self.key}/{number}!{self.attempt}", note, started
         with self.scope.at_work():
-            reply = await send()
+            reply = await _legible(send)
             usage = usage_of(reply, messages, model, time.perf_counter() - before)
             self.scope.spend(usage)
             received = message_to_dict(reply) if self.scope.durable else reply
@@ -115,11 +118,24 @@ class Call:
                 self.wasted = self.wasted + usage
                 await self._record(f"{number}!{self.attempt}", "failure", note, received, usage, started)
                 self.asking = None
+                if refusal := reply.additional_kwargs.get("refusal"):
+                    raise Refused(f"The model of {self.agent.name} declined to answer: {refusal}")
                 raise EmptyAnswer(f"{self.agent.name} got an empty answer from its model; try another model.")
             self.usage = self.usage + usage
             await self._record(str(number), "request", note, received, usage, started)
         self.asking = None
         return reply
+
+    async def count(
+        self, messages: Sequence[BaseMessage], reply: AIMessage, sent: dict[str, Any], started: float
+    ) -> None:
+        """Write a request that somebody else made into the books."""
+        usage = usage_of(reply, messages, None, time.time() - started)
+        self.scope.spend(usage)
+        self.usage = self.usage + usage
+        number = f"+{self.usage.calls}!{self.attempt}"  # never looked up again: whoever made it may not make it alike
+        received = message_to_dict(reply) if self.scope.durable else reply
+        await self._record(number, "request", sent, received, usage, started)
 
     async def tool(
         self,
@@ -201,6 +217,23 @@ def restored(done: Deliverable, schema: type[BaseModel] | None) -> Deliverable:
     return done.but(data=schema.model_validate(done.data))
 
 
+async def _legible(send: Callable[[], Awaitable[AIMessage]]) -> AIMessage:
+    """The reply; where a provider's client stumbles over a page or over other JSON, an error that says so."""
+    try:
+        return await send()
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        place = error.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        module = str(place.tb_frame.f_globals.get("__name__", "")) if place is not None else ""
+        if isinstance(error, TroupeError) or module.partition(".")[0] not in _CLIENTS:
+            raise
+        raise Unreadable(
+            f"The server's answer could not be read ({describe(error)}). Check that the base URL is that of an "
+            "OpenAI-compatible API, often ending in /v1."
+        ) from error
+
+
 def _message(received: Any) -> AIMessage:
     message = received if isinstance(received, BaseMessage) else messages_from_dict([received])[0]
     if not isinstance(message, AIMessage):
@@ -215,9 +248,9 @@ def _seal(messages: Sequence[BaseMessage], sent: dict[str, Any] | None) -> str:
 
 
 def _calls(message: BaseMessage) -> str:
-    calls = getattr(message, "tool_calls", None)
+    calls = message.tool_calls if isinstance(message, AIMessage) else ()
     return str([(one["name"], one["args"]) for one in calls]) if calls else ""
 
 
 def _digest(text: str) -> str:
-    return hashlib.blake2b(clean(text).encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()

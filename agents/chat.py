@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from troupe.agents import brief as briefs
 from troupe.agents.agent import Agent
 from troupe.agents.call import Call, current_call
-from troupe.agents.contracts import Brief, Deliverable, Reason, Tier
-from troupe.agents.errors import BuildError, InvalidOutput
+from troupe.agents.contracts import TIERS, Brief, Deliverable, Reason, Tier
+from troupe.agents.errors import BuildError, InvalidOutput, UnknownName, complaints
 from troupe.agents.roles import Role
 from troupe.agents.structured import ask
 from troupe.prompts import load
@@ -110,6 +110,8 @@ def agent(
     """
     from troupe.agents.roster import find_role
 
+    if tier is not None and tier not in TIERS:
+        raise UnknownName("tier", tier, TIERS)
     if isinstance(name, Role):
         role = name
     elif prompt is None:
@@ -136,7 +138,7 @@ def _role(name: str, prompt: str, title: str) -> Role:
     except ValidationError as error:
         raise BuildError(
             f"{name!r} cannot be an agent's name: letters, digits, spaces, '_', '.' and '-', 64 at most. "
-            f"({error.errors()[0]['msg']})"
+            f"({complaints(error)})"
         ) from None
 
 
@@ -146,13 +148,13 @@ def _deliverable(agent: Agent, brief: Brief, reply: AIMessage) -> Deliverable:
         raise InvalidOutput(f"The provider's content filter stopped the answer of {agent.name}.")
     if not reply.text.strip():
         raise InvalidOutput(f"{agent.name} ended without an answer.")
-    cut = Reason(kind="limit", message="The answer was cut at the model's output limit.", step=brief.step)
+    cut = "The answer was cut at the model's output limit."
     return Deliverable(
         step=brief.step,
         agent=agent.name,
         content=reply.text,
         status="partial" if why == "length" else "submitted",
-        reason=cut if why == "length" else None,
+        reason=Reason(kind="limit", message=cut, step=brief.step) if why == "length" else None,
     )
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, field_serializer
+from pydantic_core import to_jsonable_python
 
 from troupe.agents.text import clean
 
@@ -114,6 +115,11 @@ class Deliverable(Value):
     parts: dict[str, Deliverable] = {}
     """The deliverables of a nested graph, by step."""
 
+    @field_serializer("data")
+    def _plain(self, data: Any) -> Any:
+        # Stored as plain JSON, so that no class of the user's is ever named in a database.
+        return to_jsonable_python(data)
+
     @property
     def usable(self) -> bool:
         """Whether later steps may build on it."""
@@ -149,7 +155,9 @@ class Judgement(Verdict):
     usage: Usage = NO_USAGE
     decision: Decision | None = None
     limit: bool = False
-    """Whether a limit kept the reviewer from judging; sending work back would not help."""
+    """Whether a limit kept the reviewer from judging."""
+    final: bool = False
+    """Whether sending the work back would not help: its reviewer or its author cannot be reached."""
 
     @classmethod
     def of(cls, verdict: Verdict, **more: Any) -> Judgement:

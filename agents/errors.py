@@ -11,7 +11,9 @@
     │   └── Blocked                   a stored value of a type that may not be loaded
     ├── CallError                     inside a call; the Executor turns it into a Failed outcome
     │   ├── LimitReached              budget or deadline
-    │   └── InvalidOutput             a model's answer does not fit what was asked for
+    │   ├── InvalidOutput             a model's answer does not fit what was asked for
+    │   ├── Refused                   a model declines to answer
+    │   └── Unreadable                a server's answer is no answer of a model
     └── NotCompleted                  raise_unless_completed() on a run that did not complete
 
 Each message says what to do next.
@@ -20,7 +22,12 @@ Each message says what to do next.
 from __future__ import annotations
 
 import difflib
+import math
+import time
 from collections.abc import Iterable
+from email.utils import parsedate_to_datetime
+
+from pydantic import ValidationError
 
 from troupe.agents.contracts import NO_USAGE, Failed, FailureKind, Usage
 from troupe.agents.text import clean, redact
@@ -102,6 +109,19 @@ class EmptyAnswer(InvalidOutput):
     retryable = True
 
 
+class Refused(CallError):
+    """A model declines to answer; asking again would bring the same."""
+
+    kind: FailureKind = "content_filter"
+
+
+class Unreadable(CallError):
+    """A server's answer is not what its client expects, such as a web page with status 200."""
+
+    kind: FailureKind = "server"
+    retryable = True
+
+
 class NotCompleted(TroupeError):
     """A run that was required to complete did not."""
 
@@ -142,8 +162,13 @@ _BY_NAME: tuple[tuple[str, FailureKind, bool], ...] = (
     ("TransportError", "connection", True),
     ("JSONDecodeError", "server", True),
     ("APIResponseValidationError", "server", True),
+    ("APITimeoutError", "timeout", True),
+    ("APIConnectionError", "connection", True),
+    ("APIError", "server", True),
+    ("OpenAIError", "auth", False),  # by itself, it is the client that was made without a key
     ("TimeoutError", "timeout", True),
     ("ConnectionError", "connection", True),
+    ("gaierror", "connection", True),
 )
 
 _ADVICE: dict[FailureKind, str] = {
@@ -157,9 +182,18 @@ _ADVICE: dict[FailureKind, str] = {
 
 def describe(error: BaseException) -> str:
     """One line for people: class and message, secrets out, bounded."""
-    message = " ".join(clean(redact(str(error))).split())
+    try:
+        message = " ".join(clean(redact(str(error))).split())
+    except Exception:  # noqa: BLE001 - an exception whose own words fail is still to be told of
+        message = ""
     name = type(error).__name__
     return f"{name}: {message[:600]}" if message else name
+
+
+def complaints(error: ValidationError, most: int = 8) -> str:
+    """What is wrong with a value, field by field, in one line."""
+    wrong = (f"{'.'.join(map(str, one['loc'])) or 'value'}: {one['msg']}" for one in error.errors()[:most])
+    return "; ".join(wrong)
 
 
 def failure(error: BaseException, usage: Usage = NO_USAGE, attempts: int = 1) -> Failed:
@@ -180,7 +214,7 @@ def _read(error: BaseException) -> tuple[FailureKind, bool]:
     # A provider's code says more than its status: a used-up quota is a 429 that no waiting mends.
     if (known := _BY_CODE.get(str(getattr(error, "code", None)))) is not None:
         return known
-    status = getattr(error, "status_code", None)
+    status = getattr(error, "status_code", getattr(getattr(error, "response", None), "status_code", None))
     if isinstance(status, int):
         known = _BY_STATUS.get(status) or (("server", True) if status >= 500 else None)
         if known and not any(base.__name__ == "ContextOverflowError" for base in type(error).__mro__):
@@ -189,11 +223,7 @@ def _read(error: BaseException) -> tuple[FailureKind, bool]:
     for name, kind, retryable in _BY_NAME:
         if name in names:
             return kind, retryable
-    if getattr(error, "is_retryable", False):
-        return "server", True
-    if getattr(error, "status", None) is None and type(error).__module__.partition(".")[0] == "openai":
-        return "server", True
-    return "code", False
+    return ("server", True) if getattr(error, "is_retryable", False) else ("code", False)
 
 
 def retry_after(error: BaseException) -> float | None:
@@ -203,7 +233,11 @@ def retry_after(error: BaseException) -> float | None:
         return None
     try:
         if (milliseconds := headers.get("retry-after-ms")) is not None:
-            return max(0.0, float(milliseconds) / 1000)
-        return max(0.0, float(headers["retry-after"]))
+            seconds = float(milliseconds) / 1000
+        elif (asked := str(headers["retry-after"])).endswith("GMT"):
+            seconds = parsedate_to_datetime(asked).timestamp() - time.time()
+        else:
+            seconds = float(asked)
     except (KeyError, ValueError, TypeError):
         return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

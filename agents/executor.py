@@ -17,9 +17,8 @@ import tenacity
 from langgraph.errors import GraphBubbleUp
 from pydantic import BaseModel
 
-from troupe.agents.agent import Agent
 from troupe.agents.call import Call, current, perform
-from troupe.agents.contracts import Failed, Ok, Outcome, Skipped
+from troupe.agents.contracts import Ok, Outcome, Skipped
 from troupe.agents.errors import LimitReached, describe, failure, retry_after
 from troupe.agents.events import Attempt
 from troupe.agents.journal import Row
@@ -94,7 +93,7 @@ class Executor:
         self.timeout = timeout
         self._slots = Slots(cap)
         self._sleep = sleep
-        self._backoff = tenacity.wait_exponential_jitter(initial=0.5, max=30, jitter=0.5)
+        self._backoff = tenacity.wait_exponential_jitter(multiplier=0.5, max=30, jitter=0.5)
 
     async def call(self, call: Call) -> Outcome:
         """Make one call, at most once: what the journal holds under `call.key` is returned as it is."""
@@ -114,18 +113,9 @@ class Executor:
         return outcome
 
     async def _outcome(self, call: Call) -> Outcome:
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(lambda error: failure(error).retryable),
-            stop=lambda state: self._enough(call, state),
-            wait=self._wait,
-            sleep=self._sleep,
-            before=lambda state: call.begin(state.attempt_number),
-            before_sleep=lambda state: self._tell(call, _error(state), self._wait(state)),
-            reraise=True,
-        )
         token = current.set(call)
         try:
-            return Ok(await retrying(self._attempt, call), call.used, call.attempt)
+            return Ok(await self._tried(call), call.used, call.attempt)
         except GraphBubbleUp:
             raise
         except asyncio.CancelledError:
@@ -138,6 +128,38 @@ class Executor:
             return failure(error, call.used, call.attempt)
         finally:
             current.reset(token)
+
+    async def _tried(self, call: Call) -> BaseModel:
+        """What the first attempt that succeeds gives; tenacity, which is not cheap, comes in only where one fails."""
+        call.begin(1)
+        try:
+            return await self._attempt(call)
+        except Exception as error:  # noqa: BLE001 - raised again unless another attempt may help
+            return await self._retried(call, error)
+
+    async def _retried(self, call: Call, error: Exception) -> BaseModel:
+        async def tell(state: tenacity.RetryCallState) -> None:
+            await self._tell(call, _error(state), state.upcoming_sleep)
+
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(lambda error: failure(error).retryable),
+            stop=lambda state: self._enough(call, state),
+            wait=self._wait,
+            before_sleep=tell,
+            reraise=True,
+        )
+        retrying.begin()
+        state = tenacity.RetryCallState(retrying, None, (), {})
+        while True:
+            state.set_exception((type(error), error, error.__traceback__))
+            pause: Any = await retrying.iter(state)  # raises the error when enough is enough
+            state.prepare_for_next_attempt()
+            await self._sleep(pause)
+            call.begin(state.attempt_number)
+            try:
+                return await self._attempt(call)
+            except Exception as again:  # noqa: BLE001 - as above
+                error = again
 
     async def _attempt(self, call: Call) -> BaseModel:
         remaining = call.scope.remaining()
@@ -178,7 +200,8 @@ class Executor:
         if call.asking is not None and call.scope.durable:
             key, sent, started = call.asking
             received = {"error": describe(error)}
-            row = Row(key, "failure", call.path, call.agent.name, sent, received, started=started)
+            seconds = time.time() - started
+            row = Row(key, "failure", call.path, call.agent.name, sent, received, started=started, seconds=seconds)
             await call.scope.journal.record(row)
 
     async def _tell(self, call: Call, error: BaseException, wait: float | None) -> None:

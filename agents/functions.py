@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from troupe.agents.agent import Agent
 from troupe.agents.contracts import Brief, Deliverable
-from troupe.agents.errors import InvalidOutput
+from troupe.agents.errors import BuildError, InvalidOutput, complaints
 
 
 class FunctionAgent(Agent):
@@ -26,6 +27,12 @@ class FunctionAgent(Agent):
     holds_slot = False
 
     def __init__(self, function: Callable[[Brief], Any], name: str | None = None) -> None:
+        try:
+            inspect.signature(function).bind(None)
+        except TypeError:
+            raise BuildError(f"A function as a step takes one argument, the Brief; {function!r} does not.") from None
+        except ValueError:  # a builtin without a signature: it is found out when it is called
+            pass
         self.function = function
         self.name = name or str(getattr(function, "__name__", type(function).__name__))
         self.title = (inspect.getdoc(function) or "").partition("\n")[0]
@@ -50,6 +57,10 @@ def as_deliverable(value: Any, name: str, brief: Brief, schema: type[BaseModel] 
         InvalidOutput: it is none of the kinds of value that can be one, or does not fit `schema`.
     """
     if isinstance(value, Deliverable):
+        try:
+            to_jsonable_python(value.data)
+        except PydanticSerializationError as error:
+            raise InvalidOutput(f"{name} returned a Deliverable whose data is not JSON: {error}") from None
         return value.but(step=brief.step, agent=value.agent or name)
     data: Any = None
     if isinstance(value, BaseModel):
@@ -69,5 +80,5 @@ def as_deliverable(value: Any, name: str, brief: Brief, schema: type[BaseModel] 
         try:
             data = schema.model_validate_json(content) if data is None else schema.model_validate(data)
         except ValidationError as error:
-            raise InvalidOutput(f"{name} returned no valid {schema.__name__}: {error}") from None
+            raise InvalidOutput(f"{name} returned no valid {schema.__name__}: {complaints(error)}") from None
     return Deliverable(step=brief.step, agent=name, content=content, data=data)

@@ -21,7 +21,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from troupe.agents.contracts import TIERS, Text, Tier, Value
-from troupe.agents.errors import BuildError, SettingsError, UnknownName
+from troupe.agents.errors import BuildError, SettingsError, UnknownName, complaints
 from troupe.prompts import load
 
 Level = Literal["strategic", "tactical", "implementation", "coordination"]
@@ -77,22 +77,19 @@ def read_role(path: str | Path) -> Role:
     front, prompt = _split(path, text)
     try:
         tier, model = _tier(front.pop("tier", None), front.pop("model", None))
-        tools = front.pop("tools", None) or ()
-        if isinstance(tools, str):
-            tools = tuple(one.strip() for one in tools.split(",") if one.strip())
         role = Role(
-            name=front.pop("name", path.stem),
-            title=front.pop("description", None) or front.pop("title", ""),
+            name=front.pop("name", None) or path.stem,
+            title=front.pop("description", None) or front.pop("title", None) or "",
             prompt=prompt,
-            tools=tuple(tools),
+            tools=_listed(front.pop("tools", None)),
             tier=tier,
             model=model,
-            skills=tuple(front.pop("skills", None) or ()),
-            backups=tuple(front.pop("backups", None) or ()),
+            skills=_listed(front.pop("skills", None)),
+            backups=_listed(front.pop("backups", None)),
             **({"level": front.pop("level")} if "level" in front else {}),
         )
     except (ValidationError, BuildError, TypeError) as error:
-        raise SettingsError(f"{path} is not a role: {_first(error)}") from None
+        raise SettingsError(f"{path} is not a role: {complaints(error) if isinstance(error, ValidationError) else error}") from None
     if not role.prompt:
         raise SettingsError(f"{path} has no prompt: write it below the front matter.")
     return role  # fields of other tools' conventions (color, permissions, ...) are left alone
@@ -128,11 +125,18 @@ def _split(path: Path, text: str) -> tuple[dict[str, Any], str]:
         raise SettingsError(f"{path}: the front matter is not closed; end it with a line of three dashes.") from None
     try:
         front = yaml.safe_load("\n".join(lines[1:end])) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML lets a bad date through as a ValueError
         raise SettingsError(f"{path}: the front matter is not valid YAML: {error}") from None
     if not isinstance(front, Mapping):
         raise SettingsError(f"{path}: the front matter must be keys and values, such as name: triage.")
     return dict(front), "\n".join(lines[end + 1 :]).strip()
+
+
+def _listed(given: Any) -> Any:
+    """A list, or a text with commas, as coding agents have both."""
+    if isinstance(given, str):
+        return tuple(one.strip() for one in given.split(",") if one.strip())
+    return tuple(given) if isinstance(given, list) else given or ()
 
 
 def _tier(tier: Any, model: Any) -> tuple[Any, str | None]:
@@ -140,10 +144,3 @@ def _tier(tier: Any, model: Any) -> tuple[Any, str | None]:
         return tier or "standard", model
     family = _FAMILIES.get(model, model) if isinstance(model, str) and model != "inherit" else None
     return tier or (family if family in TIERS else "standard"), None
-
-
-def _first(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        one = error.errors()[0]
-        return f"{'.'.join(map(str, one['loc']))}: {one['msg']}"
-    return str(error)

@@ -23,6 +23,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSetting
 
 from troupe.agents.contracts import TIERS, Tier
 from troupe.agents.errors import SettingsError
@@ -91,6 +92,8 @@ class Settings(BaseSettings):
         """
         try:
             return cls(**values)
+        except UnreadableSetting as error:
+            raise SettingsError(f"Bad settings in the environment's TROUPE_*: {error}: {error.__cause__}.") from None
         except ValidationError as error:
             where = project_file()
             lines = [f"  {'.'.join(map(str, one['loc'])) or 'settings'}: {one['msg']}" for one in error.errors()]

@@ -19,7 +19,7 @@ from langchain_core.runnables import Runnable
 from pydantic import BaseModel, ValidationError
 
 from troupe.agents.call import Call
-from troupe.agents.errors import EmptyAnswer, InvalidOutput, failure
+from troupe.agents.errors import EmptyAnswer, InvalidOutput, complaints, failure
 from troupe.prompts import load, render
 
 S = TypeVar("S", bound=BaseModel)
@@ -80,7 +80,12 @@ async def _try(
         return None, f"{type(model).__name__} has no {RUNGS[rung]}: {error}"
 
     async def send() -> AIMessage:
-        return (await structured.ainvoke(messages, config))["raw"]  # type: ignore[no-any-return]
+        try:
+            return (await structured.ainvoke(messages, config))["raw"]  # type: ignore[no-any-return]
+        except Exception as error:
+            if (reply := _cut(error)) is None:
+                raise
+            return reply
 
     try:
         return await call.request(number, model, messages, send, {"method": RUNGS[rung], "schema": shape}), ""
@@ -92,9 +97,29 @@ async def _try(
         return None, str(error)
 
 
+def _cut(error: Exception) -> AIMessage | None:
+    """The reply that OpenAI's client hides in an error because it ends at the output limit; it was paid for."""
+    completion: Any = getattr(error, "completion", None)
+    if type(error).__name__ != "LengthFinishReasonError" or completion is None:
+        return None
+    used = completion.usage
+    return AIMessage(
+        completion.choices[0].message.content or "",
+        usage_metadata={
+            "input_tokens": used.prompt_tokens,
+            "output_tokens": used.completion_tokens,
+            "total_tokens": used.total_tokens,
+        }
+        if used
+        else None,
+        response_metadata={"finish_reason": "length", "model_name": completion.model, "model_provider": "openai"},
+    )
+
+
 def internal(call: Call) -> dict[str, Any]:
     """The config of a request whose text nobody should see in a chat."""
-    return {**call.config, "tags": [*(call.config.get("tags") or ()), "langsmith:nostream"]}
+    # LangGraph's own streams go by the first tag, chat front ends by the second.
+    return {**call.config, "tags": [*(call.config.get("tags") or ()), "nostream", "langsmith:nostream"]}
 
 
 def _read(reply: AIMessage, schema: type[S]) -> tuple[S | None, str, bool]:
@@ -106,8 +131,7 @@ def _read(reply: AIMessage, schema: type[S]) -> tuple[S | None, str, bool]:
     try:
         return schema.model_validate(found[0]), "", True
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'value'}: {one['msg']}" for one in error.errors()[:8])
-        return None, wrong, True
+        return None, complaints(error), True
 
 
 def extract(text: str) -> Any:

@@ -8,13 +8,16 @@ from collections.abc import Sequence
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
 _SECRETS = re.compile(
-    r"\b(?:sk|pk|rk)-[A-Za-z0-9_-]{8,}"
+    r"(?P<before>(?i:\b(?:api[_-]?key|client[_-]?secret|password|passwd)(?:=|[\"']\s*:\s*)[\"']?))[^\s&\"',;}]{3,}"
+    r"|\b(?:sk|pk|rk)[-_][A-Za-z0-9_-]{8,}"
     r"|\bAKIA[A-Z0-9]{16}\b"
-    r"|\bgh[pousr]_[A-Za-z0-9]{20,}"
+    r"|\b(?:gh[pousr]|hf|gsk)_[A-Za-z0-9]{20,}"
+    r"|\bgithub_pat_[A-Za-z0-9_]{20,}"
+    r"|\bAIza[A-Za-z0-9_-]{30,}"
+    r"|\bxox[abprs]-[A-Za-z0-9-]{10,}"
     r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
     r"|(?i:(?<=bearer )[A-Za-z0-9._~+/-]{8,}=*)"
-    r"|(?i:(?<=api_key=)[^\s&\"']{6,}|(?<=password=)[^\s&\"']{3,})"
-    r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
+    r"|(?<=://)[^/\s]*:[^/\s]*(?=@)"
 )
 
 
@@ -24,6 +27,8 @@ def clean(text: str) -> str:
     >>> clean("a\\x00b")
     'a\\ufffdb'
     """
+    if text.isascii() and "\0" not in text:  # most texts, told at once
+        return text
     return _UNSTORABLE.sub("\ufffd", text)
 
 
@@ -42,7 +47,7 @@ def redact(text: str) -> str:
     >>> redact("key sk-abcdefgh1234 failed")
     'key [redacted] failed'
     """
-    return _SECRETS.sub("[redacted]", text)
+    return _SECRETS.sub(lambda match: f"{match['before'] or ''}[redacted]", text)
 
 
 def tokens(text: str) -> int:
@@ -63,8 +68,10 @@ def shorten(text: str, limit: int, hint: str = "") -> str:
     """
     if (size := tokens(text)) <= limit:
         return text
-    keep = max(16, len(text) * max(limit - 24, 0) // size)
-    head, tail = text[: keep * 3 // 4], text[len(text) - keep // 4 :]
+    keep = max(16, 4 * (limit - 24))
+    # Cut in bytes, as tokens are counted: a page of Chinese is three times as long as it has characters.
+    stored = text.encode("utf-8", "replace")
+    head, tail = (part.decode("utf-8", "ignore") for part in (stored[: keep * 3 // 4], stored[len(stored) - keep // 4 :]))
     return f"{head.rstrip()}\n[shortened: about {size - limit} of {size} tokens left out{hint}]\n{tail.lstrip()}"
 
 
@@ -90,6 +97,6 @@ def summary(text: str, limit: int = 120) -> str:
     """
     if tokens(text) <= limit:
         return text
-    head = text[: limit * 4]
+    head = text.encode("utf-8", "replace")[: limit * 4].decode("utf-8", "ignore")
     stop = max(head.rfind("\n\n"), head.rfind(". ") + 1)
-    return f"{head[: stop if stop > limit else len(head)].rstrip()} …"
+    return f"{head[: stop if stop > len(head) // 4 else len(head)].rstrip()} …"

@@ -39,7 +39,9 @@ Go = Callable[[], Awaitable[Any]]
 
 
 class InstantModel(BaseChatModel):
-    """Answers at once, as providers do: with usage and the model's name."""
+    """Answers at once, with a count of tokens; where it has a name, its price is looked up as that of real models is."""
+
+    name_told: str = ""
 
     @property
     def _llm_type(self) -> str:
@@ -49,7 +51,7 @@ class InstantModel(BaseChatModel):
         message = AIMessage(
             ANSWER,
             usage_metadata={"input_tokens": 400, "output_tokens": 80, "total_tokens": 480},
-            response_metadata={"model_name": "gpt-5-mini", "model_provider": "openai", "finish_reason": "stop"},
+            response_metadata={"model_name": self.name_told, "model_provider": "openai", "finish_reason": "stop"},
         )
         return ChatResult(generations=[ChatGeneration(message=message)])
 

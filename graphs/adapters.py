@@ -15,9 +15,10 @@ from pydantic import BaseModel
 from troupe.agents import brief as briefs
 from troupe.agents.agent import Agent
 from troupe.agents.call import current_call
-from troupe.agents.chat import ChatAgent, agent
+from troupe.agents.chat import ChatAgent, agent, answering
 from troupe.agents.contracts import NO_USAGE, Brief, Deliverable, Usage
 from troupe.agents.errors import BuildError, InvalidOutput
+from troupe.agents.meter import metered
 from troupe.agents.functions import FunctionAgent, as_deliverable, call_function
 from troupe.agents.roles import Role
 from troupe.agents.structured import ask
@@ -69,15 +70,17 @@ class ModelAgent(Agent):
         """One request."""
         call = current_call()
         messages: list[BaseMessage] = [_message(brief)]
+        model = await call.scope.models.safe(self.model)
         if schema is not None:
-            return as_deliverable(await ask(call, self.model, messages, schema), self.name, brief, schema)
-        config: Any = call.config
-        reply = await call.request(0, self.model, messages, lambda: self.runnable.ainvoke(messages, config))
+            return as_deliverable(await ask(call, model, messages, schema), self.name, brief, schema)
+        runnable, config = _rebound(self.runnable, model), answering(call)
+        reply = await call.request(0, model, messages, lambda: runnable.ainvoke(messages, config))
         return as_deliverable(reply.text, self.name, brief)
 
     async def decide(self, brief: Brief, schema: Any) -> Any:
         """One request, or as many as the structured-output ladder needs."""
-        return await ask(current_call(), self.model, [_message(brief)], schema)
+        call = current_call()
+        return await ask(call, await call.scope.models.safe(self.model), [_message(brief)], schema)
 
 
 class RunnableAgent(Agent):
@@ -105,7 +108,7 @@ class RunnableAgent(Agent):
             given = await call_function(self.takes, brief)
         elif self._keyed:
             given = {"task": brief.task, "objective": brief.objective, "brief": briefs.text(brief), "input": brief.input}
-        output = await self.runnable.ainvoke(given, current_call().config)
+        output = await self.runnable.ainvoke(given, metered(current_call()))
         output = await call_function(self.gives, output) if self.gives is not None else output
         return as_deliverable(output.text if isinstance(output, BaseMessage) else output, self.name, brief, schema)
 
@@ -144,7 +147,7 @@ class GraphAgent(Agent):
             text = briefs.text(brief, limit, call.scope.prompts)
             both = {"task": text, "messages": [HumanMessage(text)]}
             given = {key: value for key, value in both.items() if key in self._inputs}
-        output = await self.graph.ainvoke(given, call.config)
+        output = await self.graph.ainvoke(given, metered(call))
         if output is None or not isinstance(output, Mapping | BaseModel):
             raise InvalidOutput(f"The graph {self.name!r} ended without an output.")
         if self.gives is not None:
@@ -199,6 +202,13 @@ def _model(runnable: Any) -> BaseChatModel | None:
     while isinstance(runnable, RunnableBinding):
         runnable = runnable.bound
     return runnable if isinstance(runnable, BaseChatModel) else None
+
+
+def _rebound(runnable: Any, model: BaseChatModel) -> Any:
+    """The same Runnable around another chat model."""
+    if not isinstance(runnable, RunnableBinding):
+        return model
+    return runnable.model_copy(update={"bound": _rebound(runnable.bound, model)})
 
 
 def _variables(runnable: Runnable[Any, Any]) -> set[str] | None:

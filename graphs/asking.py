@@ -50,6 +50,11 @@ def question(work: Deliverable, verdict: Judgement) -> dict[str, Any]:
     }
 
 
+def is_ours(asked: Any) -> bool:
+    """Whether a question is one of these, and not one that a user's own graph asks in its own way."""
+    return isinstance(asked, Mapping) and asked.get("options") == list(ANSWERS) and "action_requests" in asked
+
+
 def read_answer(given: Any) -> Answer:
     """A person's answer, in any of the shapes that front ends send; any other text is a response.
 

@@ -18,6 +18,7 @@ from troupe.agents.contracts import Brief, Outcome
 from troupe.agents.events import Event
 from troupe.agents.loop import run_sync
 from troupe.agents.scope import RunScope
+from troupe.graphs.saver import with_async_saver
 
 SCOPE = "__troupe_scope"  # in `configurable`; a key that starts with two underscores is never stored
 
@@ -112,7 +113,8 @@ class Node(RunnableLambda[Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
         """Run it from a sync run."""
-        return run_sync(self.ainvoke(input, config))
+        assert config is not None  # noqa: S101 - LangGraph always hands one to a node
+        return run_sync(self.ainvoke(input, with_async_saver(config)))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
         """Run it."""
@@ -124,7 +126,7 @@ class Node(RunnableLambda[Any, Any]):
 
 
 class Choice(Runnable[Any, str]):
-    """Which way a conditional edge goes: a pure function of the state, called in place (LangGraph would use a thread)."""
+    """Which way a conditional edge goes: a pure function of the state, called in place (LangGraph takes a thread)."""
 
     def __init__(self, choose: Callable[[Any], str]) -> None:
         self.choose = choose

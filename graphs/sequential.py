@@ -26,6 +26,7 @@ from typing import Any
 
 from langgraph.graph import END, START
 
+from troupe.agents.contracts import Deliverable, Judgement
 from troupe.agents.errors import BuildError
 from troupe.graphs.gates import Gate
 from troupe.graphs.node import Choice, Node
@@ -169,10 +170,10 @@ def _judged(step: Step) -> Route:
 
     def route(state: Any) -> str:
         done = state["deliverables"][step.name]
-        verdict = state.get("verdicts", {}).get(f"{step.name}#{done.rounds}")
-        if done.status in ("accepted", "partial"):
+        verdict = _verdict(state, done)
+        if done.status == "accepted" or (done.usable and verdict.decision in ("pass", "partial")):
             return "pass"
-        if verdict is None or done.status in ("failed", "skipped"):
+        if done.status in ("failed", "skipped"):
             return "fail"
         return f"rollback {verdict.blame}" if verdict.decision == "rollback" else str(verdict.decision)
 
@@ -181,7 +182,14 @@ def _judged(step: Step) -> Route:
 
 def _answered(step: Step) -> Route:
     def route(state: Any) -> str:
-        status = state["deliverables"][step.name].status
-        return {"accepted": "approve", "partial": "approve", "submitted": "respond"}.get(status, "reject")
+        done = state["deliverables"][step.name]
+        if _verdict(state, done).decision == "rework":
+            return "respond"
+        return "approve" if done.usable else "reject"
 
     return route
+
+
+def _verdict(state: Any, done: Deliverable) -> Judgement:
+    verdict: Judgement = state["verdicts"][f"{done.step}#{done.rounds}"]
+    return verdict

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from troupe.agents.agent import Agent
 from troupe.agents.contracts import Brief, Deliverable
 from troupe.agents.errors import BuildError
+from troupe.agents.text import clean
 from troupe.graphs.adapters import GraphAgent, as_agent
 from troupe.graphs.gates import Gate
 
@@ -72,7 +73,7 @@ class Step:
         object.__setattr__(self, "agent", made)
         object.__setattr__(self, "name", self.name or made.name)
         object.__setattr__(self, "needs", (self.needs,) if isinstance(self.needs, str) else tuple(self.needs))
-        if not isinstance(self.name, str) or not _NAME.match(self.name) or _RESERVED.search(self.name):
+        if not isinstance(self.name, str) or not _NAME.match(self.name) or _RESERVED.search(self.name) or clean(self.name) != self.name:
             raise BuildError(
                 f"{self.name!r} cannot be the name of a step: give it one with Step(..., name=...), without : | / # and "
                 "not starting with '.' or '__' ('finish' and names ending in .gate or .ask are the engine's)."

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
+import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from langchain_core.messages import HumanMessage, convert_to_messages
+from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messages
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import ensure_config, merge_configs
+from langgraph._internal._config import ensure_config
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
@@ -125,20 +125,22 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
 
     def _enter(self, input: Any, config: RunnableConfig | None, context: Any) -> tuple[Any, RunnableConfig]:
         """Every way into a team passes here: the input becomes a new turn, and the run gets its scope and bound."""
-        config = merge_configs(self.config, config)
-        inside = dict(config.get("configurable") or {})
+        merged = ensure_config(self.config, config)  # with what a host's node has, also where it passes no config on
+        inside = dict(merged["configurable"])
         runtime = inside.get("__pregel_runtime")
+        # A plain turn has an id of its own, so that asking the same again is never mistaken for resuming it. Inside
+        # another graph it is that of the place that calls, which stays when the place is made to work again.
+        origin = "" if SCOPE in inside else f"~{uuid.uuid4().hex[:12]}"
+        if runtime:
+            origin = f"~{inside.get('__pregel_task_id')}" if origin else f".{merged['metadata'].get('langgraph_step')}"
         if SCOPE not in inside:
             found = find_context(context) or (find_context(runtime.context) if runtime else None) or TeamContext()
-            inside[SCOPE] = RunScope(found, str(inside.get("thread_id") or f"run-{next(_invocations)}"))
-        bound = self.builder.bound
-        asked = config.get("recursion_limit")
-        limit = bound if runtime or asked is None else min(asked, bound)
-        config = {**config, "configurable": inside, "recursion_limit": limit}
-        step = (ensure_config(config).get("metadata") or {}).get("langgraph_step") if runtime else None
-        return self._turn(input, inside[SCOPE], step), config
+            inside[SCOPE] = RunScope(found, str(inside.get("thread_id") or "plain"))
+        limit = self.builder.bound if runtime else min(merged["recursion_limit"], self.builder.bound)
+        config = {**(config or {}), "configurable": inside, "recursion_limit": limit}
+        return self._turn(input, inside[SCOPE], origin, nested=bool(runtime)), config
 
-    def _turn(self, input: Any, scope: RunScope, step: Any) -> Any:
+    def _turn(self, input: Any, scope: RunScope, origin: str, nested: bool) -> Any:
         if input is None:
             return None
         if isinstance(input, Command):
@@ -148,12 +150,13 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
         if not isinstance(input, Mapping):
             raise InputError(f'A team takes {{"task": ...}} or {{"messages": [...]}}, not {type(input).__name__}.')
         own = [name for name in input if name not in INTERNAL and name in self.builder.channels]
-        if unknown := sorted(str(name) for name in input if name not in own):
+        # As a node of a host graph, it is given everything that the host has.
+        if not nested and (unknown := sorted(str(name) for name in input if name not in own)):
             raise InputError(
                 f"A team takes task or messages; it got the keys {', '.join(map(str, input)) or 'none'}. "
                 f"Not known here: {', '.join(unknown)}."
             )
-        messages: list[Any] = list(convert_to_messages(_listed(input.get("messages"))))
+        messages: list[Any] = [_clean(one) for one in convert_to_messages(_listed(input.get("messages")))]
         task = input.get("task")
         if task is None:
             task = next((one.text for one in reversed(messages) if isinstance(one, HumanMessage)), None)
@@ -170,8 +173,8 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
             **{name: input[name] for name in own},
             "task": clean(task),
             "messages": messages,
-            "turn": scope.advance if step is None else 1,
-            "origin": "" if step is None else f".{step}",
+            "turn": 1 if nested else scope.advance,
+            "origin": origin,
             "deliverables": None,
             "verdicts": None,
             "rounds": None,
@@ -188,5 +191,14 @@ def _listed(messages: Any) -> list[Any]:
     return list(messages) if isinstance(messages, list | tuple) else [messages]
 
 
-_invocations = itertools.count(1)  # an id for each invocation without a thread
-
+def _clean(message: BaseMessage) -> BaseMessage:
+    """A message without what no database stores."""
+    content = message.content
+    if isinstance(content, str):
+        cleaned: Any = clean(content)
+    else:
+        cleaned = [
+            clean(one) if isinstance(one, str) else {**one, "text": clean(one["text"])} if isinstance(one.get("text"), str) else one
+            for one in content
+        ]
+    return message if cleaned == content else message.model_copy(update={"content": cleaned})

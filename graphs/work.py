@@ -25,11 +25,13 @@ from troupe.agents.contracts import (
     Reason,
     RunStatus,
 )
+from troupe.agents.errors import InputError
 from troupe.agents.events import Judged, Notice, Progress, StepFinished, StepStarted
 from troupe.agents.functions import FunctionAgent, call_function
 from troupe.agents.text import summary
-from troupe.graphs.asking import question, read_answer
-from troupe.graphs.gates import Case, Gate
+from troupe.graphs.asking import Answer, question, read_answer
+from troupe.graphs.checks import Case
+from troupe.graphs.gates import Gate
 from troupe.graphs.node import Here, now
 from troupe.graphs.step import Step
 
@@ -90,7 +92,11 @@ async def work(step: Step, index: int, plan: Sequence[Step], needs: Sequence[str
     _finished(here, path, done, outcome)
     if done.status != "submitted":
         _progress(here, state, done, plan)
-    return {"deliverables": {step.name: done}}
+    update: dict[str, Any] = {"deliverables": {step.name: done}}
+    if isinstance(outcome, Failed) and (standing := state.get("verdicts", {}).get(f"{step.name}#{brief.round - 1}")):
+        # What an earlier round left is still judged as it was, and nobody is there to make it better.
+        update["verdicts"] = {f"{step.name}#{brief.round}": standing.but(decision=None, final=True)}
+    return update
 
 
 def _settled(step: Step, brief: Brief, outcome: Outcome, state: Any) -> Deliverable:
@@ -99,7 +105,9 @@ def _settled(step: Step, brief: Brief, outcome: Outcome, state: Any) -> Delivera
     before = last.usage if last is not None else NO_USAGE
     if isinstance(outcome, Ok):
         done: Deliverable = outcome.value
-        status = "accepted" if done.status == "submitted" and step.gate is None else done.status
+        status = done.status
+        if status in ("submitted", "accepted"):
+            status = "accepted" if step.gate is None else "submitted"
         return done.but(
             step=step.name,
             summary=done.summary or summary(done.content),
@@ -111,7 +119,7 @@ def _settled(step: Step, brief: Brief, outcome: Outcome, state: Any) -> Delivera
     if isinstance(outcome, Failed):
         reason = outcome.reason(step.name)
         changes: dict[str, Any] = {"rounds": brief.round, "attempts": outcome.attempts, "usage": before + outcome.usage, "reason": reason}
-        if last is not None and last.status == "submitted" and last.content:
+        if last is not None and last.status in ("submitted", "partial") and last.content:
             return last.but(status="partial", **changes)
         return Deliverable(step=step.name, agent=step.agent.name, status="failed", **changes)
     reason = Reason(kind="stopped", message=outcome.reason, step=step.name)
@@ -130,7 +138,8 @@ async def judge(step: Step, index: int, plan: Sequence[Step], needs: Sequence[st
         return await here.call(agent, brief, state, purpose="review", schema=schema)
 
     case = Case(restored(submitted, step.returns), brief, blamable, here.scope.prompts)
-    verdict = await gate.checks.for_author(step.agent).judge(case, ask)
+    standing = state.get("verdicts", {}).get(f"{step.name}#{submitted.rounds}")
+    verdict = standing or await gate.checks.for_author(step.agent).judge(case, ask)
     sent_back = sum(
         key.rpartition("#")[0] == step.name and one.decision in ("rework", "rollback")
         for key, one in state.get("verdicts", {}).items()
@@ -149,7 +158,7 @@ async def judge(step: Step, index: int, plan: Sequence[Step], needs: Sequence[st
             by=verdict.by,
         )
     )
-    judged = submitted.but(score=verdict.score, usage=submitted.usage + verdict.usage)
+    judged = submitted.but(score=verdict.score, usage=submitted.usage + (NO_USAGE if standing else verdict.usage))
     update: dict[str, Any] = {"verdicts": {f"{step.name}#{submitted.rounds}": verdict}}
     if verdict.decision == "rollback":
         start = before.index(str(verdict.blame))
@@ -169,7 +178,7 @@ def _judged(done: Deliverable, verdict: Judgement) -> Deliverable:
     if verdict.decision == "pass":
         return done.but(status="accepted") if done.status == "submitted" else done
     what = verdict.feedback or "The gate was not passed."
-    reason = Reason(kind="limit" if verdict.limit else "gate", message=f"{verdict.by}: {what}" if verdict.by else what, step=done.step)
+    reason = done.reason or Reason(kind="limit" if verdict.limit else "gate", message=f"{verdict.by}: {what}" if verdict.by else what, step=done.step)
     return done.but(status="partial" if verdict.decision == "partial" else "failed", reason=reason)
 
 
@@ -204,7 +213,7 @@ async def ask_person(step: Step, plan: Sequence[Step], state: Any, here: Here) -
     submitted: Deliverable = state["deliverables"][step.name]
     key = f"{step.name}#{submitted.rounds}"
     verdict: Judgement = state["verdicts"][key]
-    answer = read_answer(interrupt(question(submitted, verdict)))
+    answer = _heard(question(submitted, verdict))
     if answer.kind == "respond":
         guided = verdict.but(decision="rework", feedback=answer.text, findings=(), by="a person")
         return {"verdicts": {key: guided}, "rounds": {step.name: submitted.rounds + 1}}
@@ -212,11 +221,23 @@ async def ask_person(step: Step, plan: Sequence[Step], state: Any, here: Here) -
         reason = Reason(kind="person", message=answer.text or "A person rejected the work.", step=step.name)
         done = submitted.but(status="failed", reason=reason)
     elif answer.kind == "edit" and answer.text:
-        done = submitted.but(status="accepted", content=answer.text, summary=summary(answer.text), data=None)
+        changes = {"content": answer.text, "summary": summary(answer.text), "data": None}
+        done = submitted.but(status="accepted", reason=None, **changes)
     else:
-        done = submitted.but(status="accepted")
+        done = submitted.but(status="accepted", reason=None)
     _progress(here, state, done, plan)
     return {"deliverables": {step.name: done}}
+
+
+def _heard(asked: dict[str, Any]) -> Answer:
+    """The person's answer; one that cannot be understood is kept by LangGraph, so the question is asked again after it."""
+    while True:
+        given = interrupt(asked)
+        try:
+            return read_answer(given)
+        except InputError as error:
+            again = f"{error} {asked['question']}"
+            asked = {**asked, "question": again, "description": again}
 
 
 async def settle(plan: Sequence[Step], state: Any, here: Here) -> dict[str, Any]:

@@ -55,12 +55,16 @@ def check(folder: str | Path | None = None) -> None:
     if not root.is_dir():
         raise PromptError(f"There is no folder of prompts at {root}.")
     for path in root.glob("*/*.md"):
-        load(f"{path.parent.name}/{path.stem}", root)
+        name = f"{path.parent.name}/{path.stem}"
+        # Roles may be anybody's.
+        if path.parent.name != "roles" and _ours(name) is None:
+            raise PromptError(f"{path} replaces no text of ours. There are: {', '.join(names())}.")
+        load(name, root)
 
 
 def names() -> list[str]:
     """The names of all our texts."""
-    return sorted(str(path.relative_to(_FOLDER).with_suffix("")) for path in _FOLDER.glob("*/*.md"))
+    return sorted(path.relative_to(_FOLDER).with_suffix("").as_posix() for path in _FOLDER.glob("*/*.md"))
 
 
 @lru_cache(maxsize=512)

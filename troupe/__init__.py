@@ -40,13 +40,13 @@ if TYPE_CHECKING:
     from troupe.agents.roles import Role as Role
     from troupe.agents.roles import read_role as read_role
     from troupe.agents.roles import read_roles as read_roles
+    from troupe.graphs.checks import check as check
+    from troupe.graphs.checks import contains as contains
+    from troupe.graphs.checks import matches as matches
+    from troupe.graphs.checks import non_empty as non_empty
+    from troupe.graphs.checks import review as review
     from troupe.graphs.gates import Gate as Gate
-    from troupe.graphs.gates import check as check
-    from troupe.graphs.gates import contains as contains
     from troupe.graphs.gates import gate as gate
-    from troupe.graphs.gates import matches as matches
-    from troupe.graphs.gates import non_empty as non_empty
-    from troupe.graphs.gates import review as review
     from troupe.graphs.sequential import sequential as sequential
     from troupe.graphs.state import TeamState as TeamState
     from troupe.graphs.step import Step as Step
@@ -76,7 +76,8 @@ _MODULES = {
     "agents.models.scripted": ["scripted"],
     "agents.models.simulated": ["SimulatedChatModel"],
     "agents.roles": ["Role", "read_role", "read_roles"],
-    "graphs.gates": ["Gate", "check", "contains", "gate", "matches", "non_empty", "review"],
+    "graphs.checks": ["check", "contains", "matches", "non_empty", "review"],
+    "graphs.gates": ["Gate", "gate"],
     "graphs.sequential": ["sequential"],
     "graphs.state": ["TeamState"],
     "graphs.step": ["Step"],
@@ -92,6 +93,8 @@ __all__ = sorted(_WHERE)  # noqa: PLE0605 - the names are the table's
 
 
 def __getattr__(name: str) -> Any:
+    if name == "checkpoints":  # a module, which `from troupe import checkpoints` finds by itself and `troupe.` does not
+        return import_module("troupe.checkpoints")
     if name not in _WHERE:
         raise AttributeError(f"module 'troupe' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f"troupe.{_WHERE[name]}"), name)

@@ -3,6 +3,8 @@
     "sequential"            a pattern with its own line-up
     "my_package.teams:team" a graph, team, agent or function, or a function without arguments that makes one
     "teams.py:team"         the same in a file
+
+The table itself is light: LangGraph is imported when something of it is made.
 """
 
 from __future__ import annotations
@@ -14,31 +16,41 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from langgraph.graph import StateGraph
-
-from troupe.agents.agent import Agent
 from troupe.agents.errors import BuildError, SettingsError, UnknownName
-from troupe.graphs.sequential import sequential
-from troupe.graphs.step import Step
-from troupe.graphs.team import Team, TeamGraph
 
+if TYPE_CHECKING:
+    from troupe.graphs.team import Team, TeamGraph
 
 _loading: ContextVar[Path | None] = ContextVar("troupe_loading", default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A pattern or workflow of ours."""
+    """A pattern or workflow of ours; `builder` is where it is built, under `troupe.`."""
 
     name: str
     summary: str
-    make: Any
+    builder: str
+    kind: Literal["pattern", "workflow"] = "pattern"
+
+    def make(self) -> TeamGraph:
+        """The graph, with the line-up of its own."""
+        module, _, name = self.builder.partition(":")
+        graph: TeamGraph = getattr(importlib.import_module(f"troupe.{module}"), name)()
+        return graph
 
 
 PATTERNS: dict[str, Entry] = {
-    "sequential": Entry("sequential", "each step builds on the last: research, build, validate, document, release", sequential),
+    one.name: one
+    for one in (
+        Entry(
+            "sequential",
+            "each step builds on the last: research, build, validate, document, release",
+            "graphs.sequential:sequential",
+        ),
+    )
 }
 
 
@@ -67,6 +79,10 @@ def resolve(given: Any, caller: FrameType | None = None) -> Target:
 
 def as_team(given: Any) -> Team:
     """A compiled team from a graph, team, agent, step or function; what is no team becomes its one step."""
+    from troupe.graphs.sequential import sequential
+    from troupe.graphs.step import Step
+    from troupe.graphs.team import Team, TeamGraph
+
     if isinstance(given, Team):
         return given
     if isinstance(given, TeamGraph):
@@ -84,6 +100,12 @@ def _named(name: str) -> Target:
         raise SettingsError(f"{name}: this version does not read workflows from YAML. Write them in Python: file.py:team.")
     if ":" not in name:
         raise UnknownName("workflow", name, PATTERNS, "Your own is file.py:name or package.module:name.")
+    from langgraph.graph import StateGraph
+
+    from troupe.agents.agent import Agent
+    from troupe.graphs.step import Step
+    from troupe.graphs.team import Team, TeamGraph
+
     where, _, attribute = name.rpartition(":")
     module = _file(Path(where)) if where.endswith(".py") else _module(where)
     try:

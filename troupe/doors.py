@@ -7,12 +7,13 @@ process, every step is durable (`durability="sync"`), recorded calls are never m
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,8 +25,8 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command
 
 from troupe.agents.context import TeamContext
-from troupe.agents.contracts import NO_USAGE, Reason, RunStatus
-from troupe.agents.errors import Held, InputError, SettingsError, TroupeError, UnknownName
+from troupe.agents.contracts import NO_USAGE, TIERS, Reason, RunStatus
+from troupe.agents.errors import Held, InputError, SettingsError, TroupeError, UnknownName, complaints
 from troupe.agents.events import Event, Listener, Notice, RunFinished, RunStarted, Waiting
 from troupe.agents.journal import Journal, MemoryJournal
 from troupe.agents.loop import run_sync
@@ -34,7 +35,7 @@ from troupe.agents.scope import RunScope
 from troupe.agents.settings import Settings
 from troupe.agents.text import clean
 from troupe.catalogue import Target, refuse_while_loading, resolve
-from troupe.graphs.asking import read_answer
+from troupe.graphs.asking import is_ours, read_answer
 from troupe.graphs.node import SCOPE, Here
 from troupe.graphs.team import Team
 from troupe.graphs.work import roll_back
@@ -103,7 +104,7 @@ async def arun(
     where = resolve(target, caller or sys._getframe(1))
     given = as_input(task)
     context = _context(where.team, context, model, budget, deadline, listeners)
-    models = Models(context.models, await asyncio.to_thread(Settings.refresh))
+    models = await _usable(Models(context.models, await asyncio.to_thread(Settings.refresh)))
     thread = _thread(thread)
     async with _opened(where.team, db) as books:
         turn = Turn(
@@ -197,6 +198,40 @@ async def arollback(
             return await work.go(None, stop, resumed=True)
 
 
+async def ainspect(run: str, *, target: Any = None, db: str | Path | SqliteStore | None = None) -> Result:
+    """A run as it stands; nothing is called or written, and one that is being worked on is `running`.
+
+    Args:
+        run: its id.
+        target: what ran, if it was built in code that cannot be imported.
+        db: see `arun`.
+
+    Raises:
+        UnknownRun: no such run.
+        SettingsError: what ran cannot be imported again.
+    """
+    async with _opened(None, db) as books:
+        turn = await books.kept.last(run)
+        where = resolve(_target(turn, target))
+        store = books.kept.fenced(None, types_of(where.team))
+        team = where.team.copy({"checkpointer": store})
+        context = _context(team, None, turn.models, None, None, ())
+        result = await _Work(team, turn, context, store, store, None).result(None, None)
+        return _as_recorded(result, turn, await store.holder(run) is not None)
+
+
+def _as_recorded(result: Result, turn: Turn, held: bool) -> Result:
+    """What the state says, put right by what the books know better."""
+    result = replace(result, simulated=turn.simulated)
+    if turn.status == "running" and held:
+        return replace(result, status="running", waiting=(), missing=())
+    if result.status != "stopped" or result.reason is not None:
+        return result
+    if turn.status == "partial":
+        return replace(result, status="partial", reason=Reason(kind="limit", message=turn.reason or ""))
+    return replace(result, reason=Reason(kind="stopped", message=turn.reason)) if turn.reason else result
+
+
 # --- the books: one store, or nothing but memory where the caller brought a saver of another kind ---------------------
 
 
@@ -241,7 +276,7 @@ async def _working(
         team = where.team.copy(options)
         yield _Work(team, turn, context, MemoryJournal(), None, None)
         return
-    lease = await _acquired(books.store, turn.thread)
+    lease = await _acquired(books.store, turn.thread, context.listeners)
     try:
         fenced = books.store.fenced(lease, types_of(where.team))
         if new:
@@ -252,12 +287,16 @@ async def _working(
         await asyncio.shield(books.store.release(lease))
 
 
-async def _acquired(store: SqliteStore, thread: str) -> Lease:
-    """The thread's lease; whoever holds it is waited for."""
+async def _acquired(store: SqliteStore, thread: str, listeners: Sequence[Listener]) -> Lease:
+    """The thread's lease; whoever holds it is waited for, and the caller told of it."""
+    told = False
     while True:
         try:
             return await store.acquire(thread)
-        except Held:
+        except Held as error:
+            for listener in () if told else listeners:
+                listener(Notice(time.time(), "", f"{error} Waiting for that to end."))
+            told = True
             await asyncio.sleep(0.1)
 
 
@@ -298,7 +337,7 @@ class _Work:
             await self._invoke(given, stop)
         except (GraphDrained, _Stopped):
             status = "stopped"
-            reason = Reason(kind="stopped", message=f"Stopped. Go on with: troupe resume {self.turn.thread}")
+            reason = Reason(kind="stopped", message=f"Stopped. Go on with: {self._resume()}")
         except GraphRecursionError as error:
             status, reason = "partial", Reason(kind="limit", message=str(error))
         except asyncio.CancelledError:
@@ -326,10 +365,11 @@ class _Work:
             if answers is not None:
                 raise InputError(f"Run {self.turn.thread} asks nothing.")
             return await self.go(_restored(self.turn.input), stop, resumed=True)
-        open_ids = [one.id for one in snapshot.interrupts]
+        asked = {one.id: one.value for one in snapshot.interrupts}
         if answers is not None:
-            return await self.go(Command(resume=_answers(answers, open_ids, self.turn.thread)), stop, resumed=True)
-        if open_ids or not snapshot.next:
+            return await self.go(Command(resume=_answers(answers, asked, self.turn.thread)), stop, resumed=True)
+        # The snapshot's `next` is empty, too, when a step's writes were saved and the checkpoint after it was not.
+        if asked or state.get("status") != "running":
             return await self.result(None, None)
         return await self.go(None, stop, resumed=True)
 
@@ -367,7 +407,7 @@ class _Work:
         if state.get("turn", 0) < self.turn.turn and self.store is not None:
             state = {}
         done = self.team.restored(state.get("deliverables", {}))
-        waiting = tuple(_question(one) for one in snapshot.interrupts) if snapshot and status is None else ()
+        waiting = tuple(read_question(one) for one in snapshot.interrupts) if snapshot and status is None else ()
         ended: RunStatus = status or ("waiting" if waiting else state.get("status", "stopped"))
         if ended == "running":
             ended = "stopped"
@@ -441,6 +481,15 @@ class _Work:
     async def _end(self, status: str, reason: str | None) -> None:
         if self.store is not None:
             await self.store.end(self.turn, status, reason, await self._used())
+
+    def _resume(self) -> str:
+        """The command to go on with, enough as it stands."""
+        from troupe.checkpoints import default_path
+
+        command = f"troupe resume {shlex.quote(self.turn.thread)}"
+        if self.store is None or self.store.path == str(default_path()):
+            return command
+        return f"{command} --db {shlex.quote(self.store.path)}"
 
     def _tell(self, event: Event) -> None:
         self.scope.tell(event)
@@ -530,8 +579,7 @@ def _context(
     try:
         return type(context)(**{name: getattr(context, name) for name in type(context).model_fields} | changes)
     except ValidationError as error:
-        one = error.errors()[0]
-        raise InputError(f"{'.'.join(map(str, one['loc']))}: {one['msg']}.") from None
+        raise InputError(f"{complaints(error)}.") from None
 
 
 def finished(values: Mapping[str, Any], run: str, started: float) -> RunFinished:
@@ -564,37 +612,52 @@ async def _again(
 ) -> tuple[Target, Turn, TeamContext]:
     """What ran, its last turn, and the context to go on with."""
     turn = await books.kept.last(run)
-    if target is None and turn.reference is None:
-        raise SettingsError(
-            f"Run {run} ({turn.workflow}) was built in code that cannot be imported by name. "
-            f"Go on from that code: troupe.resume({run!r}, target=team)."
-        )
-    where = resolve(target if target is not None else turn.reference)
+    where = resolve(_target(turn, target))
     given = model if model is not None else (context.models if context else None)
     chosen = given if given is not None else turn.models
-    if given is None and Models(chosen, Settings.refresh()).simulated != turn.simulated:
+    models = Models(chosen, Settings.refresh())
+    if given is None and models.simulated != turn.simulated:
         was, now = ("simulated", "real") if turn.simulated else ("real", "simulated")
         raise SettingsError(f"Run {run} was {was} and would go on {now}. Say with which model: model=... or --model.")
+    await _usable(models)
     budget = budget if budget is not None else turn.budget
     deadline = deadline if deadline is not None else turn.deadline
     return where, turn, _context(where.team, context, chosen, budget, deadline, listeners)
 
 
-def _answers(given: Any, open_ids: Sequence[str], run: str) -> dict[str, Any]:
-    if not open_ids:
+async def _usable(models: Models) -> Models:
+    """The models, each of which can be made: a missing key is said before anything is begun."""
+    for tier in TIERS:
+        await models.get(tier)
+    return models
+
+
+def _target(turn: Turn, target: Any) -> Any:
+    if target is None and turn.reference is None:
+        raise SettingsError(
+            f"Run {turn.thread} ({turn.workflow}) was built in code that cannot be imported by name. "
+            f"Go on from that code: troupe.resume({turn.thread!r}, target=team)."
+        )
+    return target if target is not None else turn.reference
+
+
+def _answers(given: Any, asked: Mapping[str, Any], run: str) -> dict[str, Any]:
+    if not asked:
         raise InputError(f"Run {run} asks nothing.")
-    if isinstance(given, Mapping) and given and set(map(str, given)) <= set(open_ids):
+    if isinstance(given, Mapping) and given and set(map(str, given)) <= set(asked):
         answers = {str(one): answer for one, answer in given.items()}
-    elif len(open_ids) == 1:
-        answers = {open_ids[0]: given}
+    elif len(asked) == 1:
+        answers = {next(iter(asked)): given}
     else:
-        raise InputError(f"Run {run} asks {len(open_ids)} questions; answer by id: {', '.join(open_ids)}.")
-    for answer in answers.values():
-        read_answer(answer)  # what cannot be understood is refused before anything is resumed
+        raise InputError(f"Run {run} asks {len(asked)} questions; answer by id: {', '.join(asked)}.")
+    for one, answer in answers.items():
+        if is_ours(asked[one]):
+            read_answer(answer)  # what cannot be understood is refused before anything is resumed
     return answers
 
 
-def _question(interrupt: Any) -> Question:
+def read_question(interrupt: Any) -> Question:
+    """What an interrupt asks, for people."""
     value = interrupt.value
     if isinstance(value, Mapping):
         text = value.get("question") or value.get("description") or str(value)

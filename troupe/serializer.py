@@ -26,7 +26,7 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from pydantic import ValidationError
 
 from troupe.agents import contracts
-from troupe.agents.errors import Blocked
+from troupe.agents.errors import Blocked, complaints
 
 Named = tuple[str, str]
 OURS: frozenset[Named] = frozenset(
@@ -107,7 +107,7 @@ class StrictSerializer(JsonPlusSerializer):
             try:
                 return getattr(importlib.import_module(module), name)(**named[2])
             except ValidationError as error:
-                raise Blocked(f"A stored {name} is not valid: {error.errors()[0]['msg']}.") from None
+                raise Blocked(f"A stored {name} is not valid: {complaints(error)}.") from None
         return self._build(code, data)
 
 

@@ -30,6 +30,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from troupe.agents.contracts import NO_USAGE, Usage
 from troupe.agents.errors import Blocked, Held, StoreError, UnknownRun
 from troupe.agents.journal import Row
+from troupe.agents.text import clean
 from troupe.serializer import Named, StrictSerializer
 
 T = TypeVar("T")
@@ -163,8 +164,8 @@ class SqliteStore(SqliteSaver):
             finally:
                 cursor.close()
 
-    def fenced(self, lease: Lease, types: Iterable[Named] = ()) -> SqliteStore:
-        """The same store, writing only as long as `lease` is held."""
+    def fenced(self, lease: Lease | None, types: Iterable[Named] = ()) -> SqliteStore:
+        """The same store, writing only as long as `lease` is held; None is for one that only reads."""
         view = copy.copy(self)
         view.lease = lease
         view.serde = StrictSerializer([*self._types, *types])
@@ -463,7 +464,7 @@ def _root(key: str) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return clean(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _alive(owner: str) -> bool:

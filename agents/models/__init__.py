@@ -81,7 +81,10 @@ class Models:
         Raises:
             SettingsError: the provider's package or key is missing; the message says what to do.
         """
-        wanted = self.chosen[tier] if own is None or self.simulated else own
+        return await self.safe(self.chosen[tier] if own is None or self.simulated else own)
+
+    async def safe(self, wanted: Any) -> BaseChatModel:
+        """The chat model of a spec, or the caller's own, to be used on this event loop."""
         if is_simulated(wanted) and not isinstance(wanted, str):
             return wanted  # type: ignore[no-any-return]
         key = wanted if isinstance(wanted, str) else id(wanted)

@@ -58,7 +58,7 @@ def _openai(
     # a loop that is closed breaks the call that gets it.
     cache = _clients.setdefault(loop, {})
     if (made := cache.get((name, url, key, settings.timeout))) is not None:
-        return made
+        return made  # type: ignore[no-any-return]
     import openai
     from langchain_openai import ChatOpenAI
     from pydantic import SecretStr

@@ -103,6 +103,6 @@ def _call(name: str, args: Any, index: int) -> Any:
 
 
 def _complaint(wanted: Sequence[str], key: str | None, number: int, messages: list[BaseMessage]) -> str:
-    who = " or ".join(repr(one) for one in wanted if one)
+    who = " or ".join(repr(one) for one in dict.fromkeys(wanted) if one)
     said = f"its {number} line{'s are' if number != 1 else ' is'} used up" if key else f"the script has no {who}"
     return f"The scripted model was asked by {who}, but {said}. It was asked:\n{messages[-1].text[:2000]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -16,21 +17,18 @@ def usage_of(reply: AIMessage, sent: Sequence[BaseMessage], model: Any, seconds:
     """What one request used: the provider's own count, else one made from the text and marked as estimated."""
     told = reply.usage_metadata
     meta = reply.response_metadata
-    if meta.get("simulated"):
-        usd: float | None = 0.0
+    if told:
+        counted = Tokens(input=told["input_tokens"], output=told["output_tokens"])
+        cached = (told.get("input_token_details") or {}).get("cache_read", 0) or 0
     else:
-        usd = price(
-            meta.get("model_name") or meta.get("model") or getattr(model, "model_name", None) or "",
-            meta.get("model_provider") or type(model).__module__.partition(".")[0].removeprefix("langchain_"),
-            told["input_tokens"] if told else _count(sent),
-            told["output_tokens"] if told else tokens(reply.text),
-            (told.get("input_token_details") or {}).get("cache_read", 0) or 0 if told else 0,
-        )
-    counted = (
-        Tokens(input=told["input_tokens"], output=told["output_tokens"])
-        if told
-        else Tokens(input=_count(sent), output=tokens(reply.text))
-    )
+        made = json.dumps([one["args"] for one in reply.tool_calls], default=str) if reply.tool_calls else ""
+        counted = Tokens(input=_count(sent), output=tokens(reply.text) + tokens(made))
+        cached = 0
+    usd: float | None = 0.0
+    if not meta.get("simulated"):
+        name = meta.get("model_name") or meta.get("model") or getattr(model, "model_name", None) or ""
+        provider = meta.get("model_provider") or type(model).__module__.partition(".")[0].removeprefix("langchain_")
+        usd = price(name, provider, counted.input, counted.output, cached)
     return Usage(tokens=counted, usd=usd, seconds=seconds, calls=1, estimated=told is None)
 
 

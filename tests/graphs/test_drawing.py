@@ -11,7 +11,9 @@ import pytest
 from langgraph.graph import END, START, StateGraph
 
 from troupe.graphs.drawing import PALETTE, Arrow, Card, Drawing, Kind, mermaid, plain, svg
-from troupe.graphs.layout import Box, Direction, Layout, layout, shorten, width
+from troupe.graphs.drawing.layout import layout
+from troupe.graphs.drawing.measure import shorten, width
+from troupe.graphs.drawing.places import Box, Direction, Layout
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -157,9 +159,17 @@ def inner(box: Box, by: float = 1.0) -> Box:
     return Box(box.x + by, box.y + by, box.width - 2 * by, box.height - 2 * by)
 
 
+def overlap(one: Box, other: Box) -> bool:
+    return one.x < other.right and other.x < one.right and one.y < other.bottom and other.y < one.bottom
+
+
+def holds(around: Box, box: Box) -> bool:
+    return around.x <= box.x and box.right <= around.right and around.y <= box.y and box.bottom <= around.bottom
+
+
 def on_border(point: tuple[float, float], box: Box) -> bool:
     spot = Box(point[0] - 0.3, point[1] - 0.3, 0.6, 0.6)
-    return box.overlaps(spot) and not inner(box, 0.3).holds(spot)
+    return overlap(box, spot) and not holds(inner(box, 0.3), spot)
 
 
 def faults(drawing: Drawing, plan: Layout) -> list[str]:
@@ -167,24 +177,24 @@ def faults(drawing: Drawing, plan: Layout) -> list[str]:
     found: list[str] = []
     page = Box(0, 0, plan.width, plan.height)
     boxes, frames = list(plan.boxes.items()), list(plan.frames.items())
-    found += [f"{a} on {b}" for (a, p), (b, q) in combinations(boxes, 2) if p.overlaps(q)]
-    found += [f"{word.text} on {key}" for word in plan.words for key, box in boxes if word.box.overlaps(box)]
-    found += [f"{a.text} on {b.text}" for a, b in combinations(plan.words, 2) if a.box.overlaps(b.box)]
+    found += [f"{a} on {b}" for (a, p), (b, q) in combinations(boxes, 2) if overlap(p, q)]
+    found += [f"{word.text} on {key}" for word in plan.words for key, box in boxes if overlap(word.box, box)]
+    found += [f"{a.text} on {b.text}" for a, b in combinations(plan.words, 2) if overlap(a.box, b.box)]
     for frame, around in frames:
         for key, box in [*boxes, *frames]:
             if key.startswith(f"{frame}:"):
-                found += [] if around.holds(box) else [f"{key} out of {frame}"]
-            elif not frame.startswith(f"{key}:") and key != frame and around.overlaps(box):
+                found += [] if holds(around, box) else [f"{key} out of {frame}"]
+            elif not frame.startswith(f"{key}:") and key != frame and overlap(around, box):
                 found.append(f"{key} on frame {frame}")
     for route in plan.routes:
         name = f"{route.arrow.source} -> {route.arrow.target}"
         found += [] if on_border(route.points[0], plan.boxes[route.arrow.source]) else [f"{name} begins nowhere"]
         found += [] if on_border(route.points[-1], plan.boxes[route.arrow.target]) else [f"{name} ends nowhere"]
         for side in sides(route.points):
-            found += [] if page.holds(side) else [f"{name} leaves the page"]
-            found += [f"{name} through {key}" for key, box in boxes if side.overlaps(inner(box))]
-            found += [f"{name} through the title of {key}" for key, box in plan.titles.items() if side.overlaps(box)]
-    found += [f"{key} leaves the page" for key, box in [*boxes, *frames] if not page.holds(box)]
+            found += [] if holds(page, side) else [f"{name} leaves the page"]
+            found += [f"{name} through {key}" for key, box in boxes if overlap(side, inner(box))]
+            found += [f"{name} through the title of {key}" for key, box in plan.titles.items() if overlap(side, box)]
+    found += [f"{key} leaves the page" for key, box in [*boxes, *frames] if not holds(page, box)]
     assert [route.arrow for route in plan.routes] == list(drawing.arrows)
     return found
 

@@ -1,0 +1,46 @@
+# make help lists the targets.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help install check test lint types floors format pictures constraints bench bench-quick clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+install: ## a virtual environment with everything, versions as tested
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -e ".[test,lint]" -c constraints.txt
+
+check: test lint types floors ## what CI runs
+
+test: ## all tests
+	$(BIN)/python -m pytest -q -n auto
+
+lint: ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: ## mypy, strict, over package and tests
+	$(BIN)/mypy
+
+floors: ## imports go down, never up
+	$(BIN)/lint-imports
+
+format: ## put the code in shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+pictures: ## draw the pictures of README and docs again
+	$(BIN)/python docs/pictures.py
+
+constraints: ## write down the versions that are installed now
+	$(BIN)/pip freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' > constraints.txt
+
+bench: ## every benchmark, in full
+	for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
+
+bench-quick: ## every benchmark, quickly
+	for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file --quick || exit 1; done
+
+clean: ## what tests and builds leave behind
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

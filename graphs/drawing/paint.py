@@ -1,0 +1,147 @@
+"""A laid-out drawing as one self-contained SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+
+from troupe.graphs.drawing.cards import Card, Drawing, plain
+from troupe.graphs.drawing.layout import layout
+from troupe.graphs.drawing.measure import LABEL, NOTE, WORD, shorten
+from troupe.graphs.drawing.places import Box, Direction, Layout
+from troupe.graphs.drawing.strokes import strokes
+
+_FONT = "ui-sans-serif,system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif"
+_FORWARD, _BYPASS, _BACK = ("#66717f", "#8e9aac"), ("#7f8a99", "#66738a"), ("#b45f06", "#eaa640")
+
+# What is painted: (property, light, dark). Text keeps a contrast of 4.5 on what it stands on, lines one of 3.
+PALETTE: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "page": (("fill", "#fbfbfd", "#14181f"),),
+    "step": (("fill", "#ffffff", "#1e2530"), ("stroke", "#7f8a99", "#66738a")),
+    "gate": (("fill", "#eceffd", "#232a52"), ("stroke", "#5b68cf", "#8b97ff")),
+    "ask": (("fill", "#e4f5f0", "#123a33"), ("stroke", "#27836f", "#46b89f")),
+    "frame": (("stroke", "#7f8a99", "#66738a"),),
+    "end": (("fill", "#3a4454", "#c3ccd9"), ("stroke", "#3a4454", "#c3ccd9")),
+    "text": (("fill", "#1a2230", "#e8edf4"),),
+    "note": (("fill", "#566172", "#a3afbf"),),
+    "word": (("fill", "#566172", "#a3afbf"),),
+    "backword": (("fill", "#8f4a06", "#f2b450"),),
+    "forward": (("stroke", *_FORWARD),),
+    "bypass": (("stroke", *_BYPASS),),
+    "back": (("stroke", *_BACK),),
+    "forwardtip": (("fill", *_FORWARD),),
+    "bypasstip": (("fill", *_BYPASS),),
+    "backtip": (("fill", *_BACK),),
+}
+_LIGHT, _DARK = (
+    "".join(
+        f".troupe .{name}{{{';'.join(f'{rule[0]}:{rule[mode]}' for rule in rules)}}}" for name, rules in PALETTE.items()
+    )
+    for mode in (1, 2)
+)
+_CSS = (
+    f".troupe text{{font-family:{_FONT};text-anchor:middle}}"
+    f".troupe .text{{font-size:{LABEL:g}px;font-weight:500}}.troupe .note{{font-size:{NOTE:g}px}}"
+    f".troupe .word,.troupe .backword{{font-size:{WORD:g}px}}"
+    ".troupe .title{text-anchor:start}.troupe .sign{stroke-width:1.5px}.troupe .end{stroke-width:1px;fill-rule:evenodd}"
+    ".troupe .forward,.troupe .bypass,.troupe .back{fill:none;stroke-width:1.5px}"
+    ".troupe .maybe{stroke-dasharray:5 3.5}.troupe .frame{fill:none;stroke-dasharray:2 3}"
+    f"{_LIGHT}@media(prefers-color-scheme:dark){{{_DARK}}}"
+)
+_ROUND = {"gate": 20.0, "ask": 10.0}
+_SIGNS = {  # a dot; a dot in a ring; a diamond; somebody's head and shoulders
+    "start": "m-7 0a7 7 0 1 0 14 0 7 7 0 1 0 -14 0z",
+    "end": "m-6.5 0a6.5 6.5 0 1 0 13 0 6.5 6.5 0 1 0 -13 0zm1 0a5.5 5.5 0 1 0 11 0 5.5 5.5 0 1 0 -11 0z"
+    "m2.5 0a3 3 0 1 0 6 0 3 3 0 1 0 -6 0z",
+    "gate": "m-5 0l5 -5 5 5 -5 5z",
+    "ask": "m-6 8a6 6.5 0 0 1 12 0zm3 -12a3 3 0 1 1 6 0 3 3 0 1 1 -6 0z",
+}
+
+
+def svg(drawing: Drawing, *, title: str = "", direction: Direction | None = None) -> str:
+    """The drawing as one self-contained SVG.
+
+    >>> from troupe.graphs.drawing import Arrow
+    >>> drawing = Drawing((Card("a", "write"), Card("b", "check", "gate")), (Arrow("a", "b"),))
+    >>> svg(drawing, title="Support team").startswith("<svg")
+    True
+
+    Solid arrows are always taken, dashed ones if the gate says their word; amber arrows go back.
+    """
+    plan = layout(drawing, direction)
+    page = f'width="{plan.width:g}" height="{plan.height:g}"'
+    view = f'viewBox="0 0 {plan.width:g} {plan.height:g}"'
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" class="troupe" role="img" {page} {view}>',
+            f"<title>{escape(plain(title) or 'Graph')}</title>",
+            f"<desc>{escape(_described(drawing, plan))}</desc>",
+            f"<style>{_CSS}</style>",
+            f'<rect class="page" {page} rx="8"/>',
+            *(_frame(frame, plan) for frame in drawing.frames if frame.id in plan.frames),
+            *strokes(plan.routes),
+            *(_card(card, plan.boxes[card.id]) for card in drawing.cards),
+            *_words(plan),
+            "</svg>",
+        ]
+    )
+
+
+def _described(drawing: Drawing, plan: Layout) -> str:
+    labels = {card.id: plain(card.label) for card in drawing.cards}
+    ways: dict[str, list[str]] = {}
+    for arrow in (route.arrow for route in plan.routes):
+        word = plain(arrow.label)
+        ways.setdefault(arrow.source, []).append(labels[arrow.target] + (f" ({word})" if word else ""))
+    return "; ".join(f"{labels[source]} to {', '.join(targets)}" for source, targets in ways.items())[:1500]
+
+
+def _rect(kind: str, box: Box, rx: float) -> str:
+    size = f'width="{box.width:g}" height="{box.height:g}"'
+    return f'<rect class="{kind}" x="{box.x:g}" y="{box.y:g}" {size} rx="{rx:g}"/>'
+
+
+def _text(kind: str, text: str, size: float, x: float, y: float, room: float) -> str:
+    """A line of text; one that does not fit is shortened, and shows the whole when pointed at."""
+    text = plain(text)
+    short = shorten(text, size, room)
+    whole = f"<title>{escape(text)}</title>" if short != text else ""
+    return f'<text class="{kind}" x="{x:g}" y="{y + size * 0.35:g}">{escape(short)}{whole}</text>'
+
+
+def _frame(frame: Card, plan: Layout) -> str:
+    at = plan.titles[frame.id]
+    name = _text("note title", frame.label, NOTE, at.x, at.y + at.height / 2, at.width + 1)
+    return _rect("frame", plan.frames[frame.id], 10) + name
+
+
+def _sign(kind: str, x: float, y: float) -> str:
+    style = "end" if kind == "start" else kind
+    return f'<path class="{style} sign" d="M{x:g} {y:g}{_SIGNS[kind]}"/>'
+
+
+def _card(card: Card, box: Box) -> str:
+    x, y, room = box.x + box.width / 2, box.y + box.height / 2, box.width - 16
+    begin = f'<g data-id="{escape(plain(card.id))}">'
+    if card.kind in ("start", "end"):
+        return f"{begin}<title>{card.kind}</title>{_sign(card.kind, x, y)}</g>"
+    kind = "step" if card.kind == "frame" else card.kind
+    parts = [begin, _rect(kind, box, min(_ROUND.get(kind, 8.0), box.height / 2))]
+    if card.kind == "frame":  # a card on a card: a whole graph lies behind it
+        parts.append(_rect("frame", Box(box.x + 3, box.y + 3, box.width - 6, box.height - 6), 6))
+    if kind in _SIGNS:
+        parts.append(_sign(kind, box.x + 16, y))
+        x, room = x + 8, room - 24
+    parts.append(_text("text", card.label, LABEL, x, y - 7 if card.note else y, room))
+    if card.note:
+        parts.append(_text("note", card.note, NOTE, x, y + 8, room))
+    return "".join((*parts, "</g>"))
+
+
+def _words(plan: Layout) -> Iterator[str]:
+    for word in plan.words:
+        back, box = any(plan.routes[i].role == "back" for i in word.arrows), word.box
+        # The ground interrupts the line under the word.
+        yield _rect("page", box, 0) + _text(
+            "backword" if back else "word", word.text, WORD, box.x + box.width / 2, box.y + box.height / 2, box.width
+        )

@@ -1,0 +1,50 @@
+"""Our patterns on LangGraph's server."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from troupe import Team
+from troupe.catalogue import PATTERNS
+
+ROOT = Path(__file__).parent.parent.parent
+GRAPHS: dict[str, str] = json.loads((ROOT / "langgraph.json").read_text())["graphs"]
+
+
+def _load(where: str) -> Any:
+    """As the server does it: from the file's path, and by the factory's name."""
+    path, _, name = where.partition(":")
+    spec = importlib.util.spec_from_file_location("served_by_path", ROOT / path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return getattr(module, name)()
+
+
+def test_every_pattern_is_exported() -> None:
+    assert set(GRAPHS) == set(PATTERNS)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_an_exported_graph_has_no_checkpointer_and_runs(name: str) -> None:
+    team = _load(GRAPHS[name])
+    assert isinstance(team, Team)
+    assert team.checkpointer is None
+    state = team.invoke({"messages": [{"role": "user", "content": "count words"}]})
+    assert state["status"] == "completed" and state["simulated"]
+    assert state["messages"][-1].text == state["answer"]
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_assistants_can_show_what_a_graph_takes_and_what_can_be_set(name: str) -> None:
+    team = _load(GRAPHS[name])
+    assert set(team.get_input_jsonschema()["properties"]) == {"task", "messages"}
+    context = team.get_context_jsonschema()
+    assert context is not None
+    assert {"models", "budget", "deadline", "prompts"} <= set(context["properties"])
+    json.dumps([context, team.get_input_jsonschema(), team.get_output_jsonschema()])

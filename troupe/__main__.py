@@ -1,0 +1,8 @@
+"""`python -m troupe`."""
+
+from __future__ import annotations
+
+from troupe.cli import main
+
+if __name__ == "__main__":
+    main()

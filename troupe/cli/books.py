@@ -1,0 +1,255 @@
+"""The runs that are kept, as tables and one by one. Nothing is called, and no database is made only to look into it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from troupe.cli import output
+from troupe.cli.ending import Ending
+from troupe.view.words import duration, line, money
+
+if TYPE_CHECKING:
+    from troupe.result import Result
+    from troupe.sqlite import SqliteStore, Turn
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def opened(db: Path | None) -> AsyncIterator[SqliteStore | None]:
+    """The database, or None where there is none yet."""
+    from troupe.checkpoints import default_path, sqlite
+
+    path = db or default_path()
+    if not path.exists():
+        yield None
+        return
+    store = await asyncio.to_thread(sqlite, path)
+    try:
+        yield store
+    finally:
+        await asyncio.to_thread(store.close)
+
+
+def must_exist(db: Path | None, run: str) -> None:
+    """Refuse to look for a run in a database that is not there.
+
+    Raises:
+        UnknownRun: there is none.
+    """
+    from troupe.agents.errors import UnknownRun
+    from troupe.checkpoints import default_path
+
+    path = db or default_path()
+    if not path.exists():
+        raise UnknownRun(f"There is no run {run!r}: there is no database {path} yet. Is another one meant (--db)?")
+
+
+def must_ask(db: Path | None, run: str, question: str) -> None:
+    """Refuse an answer to a question that the run does not ask.
+
+    Raises:
+        InputError: it is not open.
+    """
+    from troupe.agents.errors import InputError
+
+    result, _ = read(_standing(db, run))
+    ids = [one.id for one in result.waiting]
+    if question not in ids:
+        raise InputError(f"Run {run} does not ask {question!r}. Open questions: {', '.join(ids) or 'none'}.")
+
+
+def read(work: Coroutine[Any, Any, T]) -> T:
+    """The end of something that only reads; users' code that it imports cannot reach standard output."""
+    from troupe.cli.running import reserved
+
+    with reserved():
+        return asyncio.run(work)
+
+
+# --- all runs -------------------------------------------------------------------------------------------------------
+
+
+def show_runs(db: Path | None, as_json: bool) -> None:
+    """The last turn of every run, newest first."""
+    rows = asyncio.run(_turns(db))
+    if as_json:
+        output.as_json({"runs": [turn_json(turn, status) for turn, status in rows]})
+    elif not rows:
+        output.note("There are no runs yet. Begin with: troupe run sequential 'TASK'")
+    else:
+        output.table(
+            ["RUN", "WORKFLOW", "TURN", "STATUS", "STARTED", "TOOK", "USD", "TASK"],
+            [(turn.thread, turn.workflow, *_cells(turn, status)) for turn, status in rows],
+        )
+
+
+def show_history(run: str, db: Path | None, as_json: bool) -> None:
+    """Every turn of a run, oldest first."""
+    must_exist(db, run)
+    rows = asyncio.run(_turns(db, run))
+    if as_json:
+        output.as_json({"run": run, "turns": [turn_json(turn, status) for turn, status in rows]})
+    else:
+        output.table(
+            ["TURN", "STATUS", "STARTED", "TOOK", "USD", "TASK"], [_cells(turn, status) for turn, status in rows]
+        )
+
+
+async def _turns(db: Path | None, run: str | None = None) -> list[tuple[Turn, str]]:
+    async with opened(db) as store:
+        if store is None:
+            return []
+        if run is not None:
+            await store.last(run)  # says so if there is none
+        turns = await store.turns(run)
+        return [(await _paid(store, turn), await standing(store, turn)) for turn in turns]
+
+
+async def _paid(store: SqliteStore, turn: Turn) -> Turn:
+    """The turn with what it cost so far: that is written at its end, and the journal knows it before."""
+    return replace(turn, usage=await store.spent(root_of(turn))) if turn.status == "running" else turn
+
+
+def root_of(turn: Turn) -> str:
+    """Where a turn's rows lie in the journal."""
+    return f"{quote(turn.thread, safe='')}/{turn.turn}"
+
+
+async def standing(store: SqliteStore, turn: Turn) -> str:
+    """A turn's status; one that nobody works on any more is stopped, whatever it says."""
+    return "stopped" if turn.status == "running" and await store.holder(turn.thread) is None else turn.status
+
+
+def turn_json(turn: Turn, status: str) -> dict[str, Any]:
+    """A turn as plain data."""
+    from troupe.result import usage_json
+
+    return {
+        "run": turn.thread,
+        "turn": turn.turn,
+        "workflow": turn.workflow,
+        "status": status,
+        "reason": turn.reason,
+        "task": turn.task,
+        "models": turn.models,
+        "simulated": turn.simulated,
+        "started": turn.started,
+        "finished": turn.finished,
+        "usage": usage_json(turn.usage),
+    }
+
+
+def _cells(turn: Turn, status: str) -> tuple[str, ...]:
+    ended = turn.finished or (time.time() if status == "running" else None)
+    return (
+        str(turn.turn),
+        status,
+        _clock(turn.started),
+        duration(ended - turn.started) if ended else "-",
+        "simulated" if turn.simulated else money(turn.usage.usd),
+        line(turn.task, 200),
+    )
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+# --- one run --------------------------------------------------------------------------------------------------------
+
+
+def show_run(run: str, db: Path | None, as_json: bool) -> None:
+    """A run's last turn: its steps, its answer, and what can be done now."""
+    must_exist(db, run)
+    result, turn = read(_standing(db, run))
+    if as_json:
+        known = {"started": turn.started, "finished": turn.finished, "models": turn.models}
+        output.as_json({**result.to_json(), **known})
+        return
+    models = "simulated" if result.simulated else ", ".join(sorted(set((turn.models or {"": "?"}).values())))
+    facts = {
+        "run": f"{result.run}{f', turn {result.turn}' if result.turn > 1 else ''}",
+        "workflow": result.workflow,
+        "task": line(result.task, 500),
+        "model": models,
+        "started": _clock(turn.started) + (f", took {duration(turn.finished - turn.started)}" if turn.finished else ""),
+    }
+    for label, text in facts.items():
+        output.out(f"{label:<11}{text}")
+    output.out("")
+    _show_steps(result)
+    if result.answer and result.status != "waiting":
+        output.out(f"\n{result.answer}\n")
+    ending = Ending(db)
+    for text in [*ending.account(result), *ending.next(result)]:
+        output.out(text)
+    if result.deliverables:
+        step = next(iter(result.deliverables))
+        output.note(f"\nSee what was sent and received: {ending.command('show', result.run, step)}")
+
+
+def _show_steps(result: Result) -> None:
+    from troupe.result import flat
+
+    rows = []
+    for path, done in flat(result.deliverables).items():
+        score = "" if done.score is None else f"{done.score:.2f}"
+        usd = "-" if result.simulated else money(done.usage.usd)
+        said = done.reason.message if done.reason else done.content
+        used = (str(done.rounds), score, str(done.usage.calls), duration(done.usage.seconds), usd)
+        rows.append((path, done.agent, done.status, *used, line(said, 200)))
+    output.table(["STEP", "AGENT", "STATUS", "ROUND", "SCORE", "CALLS", "TOOK", "USD", ""], rows)
+
+
+async def _standing(db: Path | None, run: str) -> tuple[Result, Turn]:
+    """A run as its graph sees it; where that cannot be imported, as the books do."""
+    from troupe.agents.errors import StoreError, TroupeError
+    from troupe.doors import ainspect
+
+    async with opened(db) as store:
+        assert store is not None  # noqa: S101 - must_exist() was asked before
+        turn = await store.last(run)
+        try:
+            return await ainspect(run, db=store), turn
+        except StoreError:
+            raise
+        except TroupeError as error:
+            output.note(f"What ran cannot be imported here, so this is what the journal holds. {error}")
+            return await recorded(store, turn), turn
+
+
+async def recorded(store: SqliteStore, turn: Turn) -> Result:
+    """A turn as the journal and the last checkpoint know it, without its graph."""
+    from troupe.agents.contracts import Deliverable, Reason
+    from troupe.doors import read_question
+    from troupe.result import Result
+
+    status: Any = await standing(store, turn)
+    done: dict[str, Deliverable] = {}
+    for row in await store.rows(f"{root_of(turn)}/"):
+        if row.kind == "outcome" and "/work." in row.key:
+            done[row.path] = Deliverable.model_validate(row.received).but(usage=row.usage, parts={})
+    last = await store.aget_tuple({"configurable": {"thread_id": turn.thread, "checkpoint_ns": ""}})
+    writes = (last.pending_writes if last else None) or []
+    asked = [one for _, channel, value in writes if channel == "__interrupt__" for one in value]
+    return Result(
+        run=turn.thread,
+        workflow=turn.workflow,
+        task=turn.task,
+        turn=turn.turn,
+        status=status,
+        reason=Reason(kind="stopped" if status == "stopped" else "error", message=turn.reason) if turn.reason else None,
+        answer=list(done.values())[-1].content if done and status in ("completed", "partial") else "",
+        deliverables=done,
+        usage=await store.spent(root_of(turn)),
+        waiting=tuple(map(read_question, asked)) if status == "waiting" else (),
+        simulated=turn.simulated,
+    )

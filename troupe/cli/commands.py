@@ -1,0 +1,327 @@
+"""The commands and their options; what they do stands in the modules beside."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from troupe.cli import output
+
+HELP = (
+    "Teams of LLM agents on LangGraph: run them, watch them, and go on where they stopped.\n\n"
+    "Results go to standard output, everything about them to standard error. With --json a command prints one object "
+    "and nothing else. Without a model of yours all words are simulated, and say so."
+)
+EXITS = (
+    "Exit codes: 0 completed, 1 failed, 2 usage (also unknown names, an empty task, bad settings), 3 partial, "
+    "4 partial because of a limit, 5 waiting for a person, 130 or 143 stopped by a signal (go on with: troupe resume)."
+)
+WORK, DECIDE, LOOK, BEGIN = "Run", "Answer a run that waits", "Look", "Set up"
+
+app = typer.Typer(
+    name="troupe",
+    help=HELP,
+    epilog=EXITS,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RunId = Annotated[
+    str, typer.Argument(metavar="RUN", help="The run's id, as `troupe runs` lists it.", show_default=False)
+]
+Question = Annotated[
+    str | None, typer.Argument(metavar="[ID]", help="The question, if there are several.", show_default=False)
+]
+Model = Annotated[
+    str | None, typer.Option(metavar="SPEC", help="As provider:name, for every tier; e.g. openai:gpt-5-mini.")
+]
+Budget = Annotated[float | None, typer.Option(metavar="USD", min=0, help="The most that this turn may cost.")]
+Deadline = Annotated[float | None, typer.Option(metavar="SECONDS", min=0, help="The longest that this turn may take.")]
+Db = Annotated[Path | None, typer.Option(metavar="FILE", help="The database of runs.", dir_okay=False)]
+Out = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Write each step's STEP.md and result.json there.", file_okay=False)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Plain = Annotated[bool, typer.Option("--plain", help="One line per event, also in a terminal.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from troupe import __version__
+
+        output.out(f"troupe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _all(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+# --- run ------------------------------------------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel=WORK)
+def run(
+    workflow: Annotated[
+        str,
+        typer.Argument(
+            metavar="WORKFLOW", help="A name of `troupe list`, file.py:team or module:team.", show_default=False
+        ),
+    ],
+    task: Annotated[
+        str,
+        typer.Argument(metavar="TASK", help="What is to be done; - reads it from standard input.", show_default=False),
+    ],
+    model: Model = None,
+    thread: Annotated[
+        str | None, typer.Option(metavar="ID", help="The run's id; one that exists gets its next turn.")
+    ] = None,
+    budget: Budget = None,
+    deadline: Deadline = None,
+    db: Db = None,
+    out: Out = None,
+    as_json: Json = False,
+    plain: Plain = False,
+) -> None:
+    """Run a team to its end. Progress goes to standard error, the answer to standard output."""
+    from troupe.cli.running import Wishes, perform
+
+    task = sys.stdin.read().strip() if task == "-" else task
+    wishes = Wishes(model, budget, deadline, db, out, as_json, plain)
+    perform("arun", workflow, task, wishes=wishes, workflow=workflow, thread=thread)
+
+
+@app.command(rich_help_panel=WORK)
+def resume(
+    run: RunId,
+    model: Model = None,
+    budget: Budget = None,
+    deadline: Deadline = None,
+    db: Db = None,
+    out: Out = None,
+    as_json: Json = False,
+    plain: Plain = False,
+) -> None:
+    """Go on with a run that was stopped or crashed, with its own models unless told otherwise."""
+    _go_on(run, None, None, model, budget, deadline, db, out, as_json, plain)
+
+
+@app.command(rich_help_panel=WORK)
+def rollback(
+    run: RunId,
+    to: Annotated[str, typer.Option(metavar="STEP", help="The first step that is done again.", show_default=False)],
+    model: Model = None,
+    budget: Budget = None,
+    deadline: Deadline = None,
+    db: Db = None,
+    out: Out = None,
+    as_json: Json = False,
+    plain: Plain = False,
+) -> None:
+    """Redo a step and everything after it; what came before is kept."""
+    from troupe.cli.books import must_exist
+    from troupe.cli.running import Wishes, perform
+
+    must_exist(db, run)
+    perform("arollback", run, to, wishes=Wishes(model, budget, deadline, db, out, as_json, plain))
+
+
+# --- answer ---------------------------------------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel=DECIDE)
+def approve(
+    run: RunId,
+    question: Question = None,
+    edit: Annotated[
+        typer.FileText | None,
+        typer.Option(metavar="FILE", encoding="utf-8", help="Accept this text in place of the work; - reads it."),
+    ] = None,
+    model: Model = None,
+    budget: Budget = None,
+    deadline: Deadline = None,
+    db: Db = None,
+    out: Out = None,
+    as_json: Json = False,
+    plain: Plain = False,
+) -> None:
+    """Accept the work that the run asks about, and go on."""
+    answer: Any = {"type": "approve"} if edit is None else {"type": "edit", "message": _text_of(edit)}
+    _go_on(run, question, answer, model, budget, deadline, db, out, as_json, plain)
+
+
+@app.command(rich_help_panel=DECIDE)
+def reject(
+    run: RunId,
+    question: Question = None,
+    message: Annotated[
+        str, typer.Option("--message", "-m", metavar="WHY", help="Why; goes into the run's reason.")
+    ] = "",
+    model: Model = None,
+    budget: Budget = None,
+    deadline: Deadline = None,
+    db: Db = None,
+    out: Out = None,
+    as_json: Json = False,
+    plain: Plain = False,
+) -> None:
+    """Refuse the work that the run asks about, and go on to the run's end."""
+    _go_on(run, question, {"type": "reject", "message": message}, model, budget, deadline, db, out, as_json, plain)
+
+
+@app.command(rich_help_panel=DECIDE)
+def answer(
+    run: RunId,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[ID] TEXT", help="The question, if there are several, and what to say.", show_default=False
+        ),
+    ],
+    model: Model = None,
+    budget: Budget = None,
+    deadline: Deadline = None,
+    db: Db = None,
+    out: Out = None,
+    as_json: Json = False,
+    plain: Plain = False,
+) -> None:
+    """Answer the question that the run asks (about work: what to change), and go on."""
+    if len(words) > 2:
+        raise typer.BadParameter("Put the text into quotes: troupe answer RUN [ID] 'TEXT'.", param_hint="TEXT")
+    *ids, text = words
+    if not text.strip():
+        raise typer.BadParameter("The text is empty.", param_hint="TEXT")
+    _go_on(run, ids[0] if ids else None, text, model, budget, deadline, db, out, as_json, plain)
+
+
+def _go_on(run: str, question: str | None, answer: Any, *wishes: Any) -> None:
+    from troupe.cli.books import must_ask, must_exist
+    from troupe.cli.running import Wishes, perform
+
+    told = Wishes(*wishes)
+    must_exist(told.db, run)
+    if question is not None:
+        must_ask(told.db, run, question)
+        answer = {question: answer}
+    perform("aresume", run, answer, wishes=told)
+
+
+def _text_of(file: typer.FileText) -> str:
+    try:
+        return file.read()
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"{file.name} is not text in UTF-8: {error}", param_hint="--edit") from None
+
+
+# --- look -----------------------------------------------------------------------------------------------------------
+
+
+@app.command("list", rich_help_panel=LOOK)
+def list_(as_json: Json = False) -> None:
+    """What there is: patterns, workflows and agents."""
+    from troupe.cli.offers import show_all
+
+    show_all(as_json)
+
+
+@app.command(rich_help_panel=LOOK)
+def show(
+    name: Annotated[
+        str, typer.Argument(metavar="ROLE|RUN", help="A role; or a run, with one of its steps.", show_default=False)
+    ],
+    step: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="STEP", help="What was sent and received for it; outer/inner when nested.", show_default=False
+        ),
+    ] = None,
+    turn: Annotated[int | None, typer.Option(metavar="N", help="Of the run; the last one by default.", min=1)] = None,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """A role's prompt; or exactly what a run's step sent and received, attempt by attempt."""
+    if step is None:
+        from troupe.cli.offers import show_role
+
+        show_role(name, as_json)
+    else:
+        from troupe.cli.exchanges import show_step
+
+        show_step(name, step, turn, db, as_json)
+
+
+@app.command(rich_help_panel=LOOK)
+def draw(
+    workflow: Annotated[str, typer.Argument(metavar="WORKFLOW", help="As for `troupe run`.", show_default=False)],
+    output_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="An .svg or .mmd file; without it Mermaid is printed.",
+            dir_okay=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """A team as a picture: one self-contained SVG, or Mermaid."""
+    from troupe.cli.offers import draw_team
+
+    draw_team(workflow, output_file, as_json)
+
+
+@app.command(rich_help_panel=LOOK)
+def runs(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="One run, as its last turn stands.", show_default=False)
+    ] = None,
+    history: Annotated[bool, typer.Option("--history", help="All turns of the run.")] = False,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """The runs that are kept; or one of them."""
+    from troupe.cli import books
+
+    if run is None:
+        if history:
+            raise typer.BadParameter("Name the run: troupe runs RUN --history.", param_hint="--history")
+        books.show_runs(db, as_json)
+    elif history:
+        books.show_history(run, db, as_json)
+    else:
+        books.show_run(run, db, as_json)
+
+
+# --- set up ---------------------------------------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel=BEGIN)
+def new(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder that is empty or not there yet.", show_default=False)
+    ],
+    as_json: Json = False,
+) -> None:
+    """Begin a project of your own: a team of two with a gate, a role, a test and settings."""
+    from troupe.cli.offers import begin
+
+    begin(folder, as_json)
+
+
+@app.command(rich_help_panel=BEGIN)
+def doctor(db: Db = None, as_json: Json = False) -> None:
+    """What is installed, set and reachable here; the only command that looks for model servers on this machine."""
+    from troupe.cli.offers import examine
+
+    examine(db, as_json)

@@ -1,0 +1,116 @@
+"""What can be had: patterns, roles, pictures of teams, a project to begin with, and how things stand here."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from troupe.cli import output
+
+
+def show_all(as_json: bool) -> None:
+    """The patterns, workflows and agents that can be named."""
+    from troupe.agents.roster import known_roles
+    from troupe.catalogue import PATTERNS
+
+    roles = known_roles().values()
+    kinds = {
+        kind: [{"name": one.name, "summary": one.summary} for one in PATTERNS.values() if f"{one.kind}s" == kind]
+        for kind in ("patterns", "workflows")
+    }
+    if as_json:
+        agents = [{"name": one.name, "title": one.title, "tier": one.tier, "level": one.level} for one in roles]
+        output.as_json({**kinds, "agents": agents})
+        return
+    for kind, entries in kinds.items():
+        if entries:
+            output.table([kind.upper(), ""], [(one["name"], one["summary"]) for one in entries])
+            output.out("")
+    output.table(["AGENTS", "TIER", ""], [(one.name, one.tier, one.title) for one in roles])
+    output.note("\nRun one: troupe run PATTERN 'TASK'.  See one: troupe show AGENT, troupe draw PATTERN.")
+
+
+def show_role(name: str, as_json: bool) -> None:
+    """A role and its prompt."""
+    from troupe.agents.roster import find_role
+    from troupe.agents.settings import Settings
+
+    role = find_role(name)
+    prompt = role.text(Settings.current().prompts)
+    if as_json:
+        output.as_json({**role.model_dump(mode="json"), "prompt": prompt})
+        return
+    facts = {
+        "name": role.name,
+        "title": role.title,
+        "tier": role.tier,
+        "level": role.level,
+        "model": role.model or "",
+        "skills": ", ".join(role.skills),
+        "tools": ", ".join(role.tools),
+        "backups": ", ".join(role.backups),
+    }
+    for label, text in facts.items():
+        if text:
+            output.out(f"{label:<9}{text}")
+    output.out(f"\n{prompt}")
+
+
+def draw_team(workflow: str, file: Path | None, as_json: bool) -> None:
+    """A team's graph as SVG or Mermaid, into a file or as Mermaid on standard output."""
+    from troupe.agents.errors import SettingsError
+    from troupe.cli.running import reserved
+
+    if file is not None and file.suffix not in (".svg", ".mmd"):
+        raise SettingsError(f"{file} is neither .svg nor .mmd, which say what is drawn.")
+    with reserved():
+        from troupe.catalogue import resolve
+        from troupe.graphs.drawing import Drawing, mermaid, svg
+
+        target = resolve(workflow)
+        drawing = Drawing.of(target.team.get_graph(xray=True))
+    text = svg(drawing, title=target.name) if file is not None and file.suffix == ".svg" else mermaid(drawing)
+    if file is not None:
+        try:
+            file.write_text(text if text.endswith("\n") else f"{text}\n", "utf-8")
+        except OSError as error:
+            raise SettingsError(f"{file} cannot be written: {error}.") from None
+    if as_json:
+        output.as_json({"workflow": target.name, "file": file and str(file), **asdict(drawing)})
+    elif file is None:
+        output.out(text.rstrip("\n"))
+    else:
+        output.note(f"drawn      {file}")
+
+
+def begin(folder: Path, as_json: bool) -> None:
+    """A new project in a folder."""
+    from troupe.scaffold import COMMANDS, scaffold
+
+    files = scaffold(folder)
+    if as_json:
+        output.as_json({"folder": str(folder), "files": files, "next": list(COMMANDS)})
+        return
+    for one in files:
+        output.out(str(folder / one))
+    output.note(f"\nNext:\n  cd {folder}\n" + "\n".join(f"  {one}" for one in COMMANDS))
+
+
+def examine(db: Path | None, as_json: bool) -> None:
+    """How things stand here; exit code 1 if something would keep a run from working."""
+    from troupe.doctor import examination
+
+    found = examination(db)
+    if as_json:
+        output.as_json({"ok": all(one.ok is not False for one in found), "checks": [one.to_json() for one in found]})
+    else:
+        signs: dict[Any, str] = {True: "ok", False: "NO", None: "--"}
+        for one in found:
+            first, *rest = one.said.splitlines() or [""]
+            output.out(f"{signs[one.ok]:<4}{one.name:<14}{first}")
+            for more in rest:
+                output.out(f"{'':<18}{more}")
+    if any(one.ok is False for one in found):
+        sys.exit(1)
