@@ -155,6 +155,7 @@ class Executor:
             pause: Any = await retrying.iter(state)  # raises the error when enough is enough
             state.prepare_for_next_attempt()
             await self._sleep(pause)
+            await call.scope.may_start()
             call.begin(state.attempt_number)
             try:
                 return await self._attempt(call)
@@ -165,15 +166,16 @@ class Executor:
         remaining = call.scope.remaining()
         if remaining == 0:
             raise LimitReached(call.scope.deadline_message())
-        # A graph takes no slot and has no timeout of its own: the calls inside it do.
-        counts = call.agent.holds_slot
-        limit = min((one for one in (remaining, self.timeout if counts else None) if one is not None), default=None)
         try:
-            if not counts:
-                async with asyncio.timeout(limit):
+            async with asyncio.timeout(remaining):
+                # A graph takes no slot and has no timeout of its own: the calls inside it do.
+                if not call.agent.holds_slot:
                     return await perform(call)
-            async with self._slots, asyncio.timeout(limit):
-                return await perform(call)
+                async with self._slots, asyncio.timeout(self.timeout):
+                    if not call.scope.stopping:
+                        return await perform(call)
+            await call.scope.may_start()  # the run was asked to stop while this call waited for its slot
+            return await perform(call)
         except TimeoutError as error:
             if call.scope.remaining() == 0:
                 raise LimitReached(call.scope.deadline_message()) from None
@@ -188,7 +190,6 @@ class Executor:
         return (
             state.attempt_number > (min(self.retries, 1) if hang else self.retries)
             or (remaining is not None and self._wait(state) >= remaining)
-            or call.scope.stopping
         )
 
     def _wait(self, state: tenacity.RetryCallState) -> float:

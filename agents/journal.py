@@ -7,6 +7,7 @@ at `key/1`, kept only to be shown).
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,32 +77,37 @@ class MemoryJournal:
     def __init__(self, threads: int = 256) -> None:
         self._threads = threads
         self._books: OrderedDict[str, dict[str, Row | None]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def _book(self, key: str) -> dict[str, Row | None]:
+        """The rows of a thread's turn, with the lock held; whichever was longest out of use makes room."""
         name = root(key)
-        if (book := self._books.get(name)) is None:
-            book = self._books[name] = {}
-            while len(self._books) > self._threads:
-                self._books.popitem(last=False)
+        book = self._books.setdefault(name, {})
+        self._books.move_to_end(name)
+        while len(self._books) > self._threads:
+            self._books.popitem(last=False)
         return book
 
     async def reserve(self, key: str) -> Row | bool:
         """See `Journal`."""
-        book = self._book(key)
-        if key in book:
-            return book[key] or True
-        book[key] = None
-        return False
+        with self._lock:
+            book = self._book(key)
+            if key in book:
+                return book[key] or True
+            book[key] = None
+            return False
 
     async def find(self, key: str) -> Row | None:
         """See `Journal`."""
-        return self._book(key).get(key)
+        with self._lock:
+            return self._book(key).get(key) if root(key) in self._books else None
 
     async def record(self, row: Row) -> None:
         """See `Journal`."""
-        book = self._book(row.key)
-        if book.get(row.key) is None:
-            book[row.key] = row
+        with self._lock:
+            book = self._book(row.key)
+            if book.get(row.key) is None:
+                book[row.key] = row
 
     async def rows(self, prefix: str) -> Sequence[Row]:
         """See `Journal`."""

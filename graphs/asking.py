@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from troupe.agents.contracts import Deliverable, Judgement
 from troupe.agents.errors import InputError
+from troupe.agents.text import clean
 
 ANSWERS = ("approve", "edit", "respond", "reject")
 Kind = Literal["approve", "edit", "respond", "reject"]
@@ -70,7 +71,7 @@ def read_answer(given: Any) -> Answer:
         return Answer("approve" if given else "reject")
     if isinstance(given, str) and given.strip():
         kind = _ALIASES.get(given.strip().lower())
-        return Answer(kind) if kind in ("approve", "reject") else Answer("respond", given)
+        return Answer(kind) if kind in ("approve", "reject") else Answer("respond", clean(given))
     if isinstance(given, list | tuple) and len(given) == 1:
         return read_answer(given[0])
     if isinstance(given, Mapping):
@@ -78,7 +79,7 @@ def read_answer(given: Any) -> Answer:
             return read_answer(given["decisions"])
         kind = _ALIASES.get(str(given.get("type", given.get("kind", ""))).lower())
         if kind is not None:
-            return Answer(kind, _text(given))
+            return Answer(kind, clean(_text(given)))
     raise InputError(
         f"The answer {given!r} was not understood. Give True or False, 'approve', 'reject', a text to respond with, "
         "or {'type': 'approve' | 'edit' | 'respond' | 'reject', 'message': ...}."

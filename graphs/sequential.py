@@ -7,13 +7,11 @@ flowchart LR
     draft -. failed .-> finish
     draft.gate -. pass .-> check
     draft.gate -. rework .-> draft
-    draft.gate -. fail .-> finish
     check -. submitted .-> check.gate
     check -. failed .-> finish
     check.gate -. pass .-> finish
     check.gate -. rework .-> check
     check.gate -. rollback .-> draft
-    check.gate -. fail .-> finish
     finish --> end([end])
 ```
 """
@@ -106,13 +104,16 @@ def _add(graph: TeamGraph, plan: Sequence[Step], index: int, step: Step, followi
         Node(partial(judge, step, index, plan, needs), judged),
         metadata={"troupe_kind": "gate", "troupe_label": checks.words},
     )
+    last, fails = following == "finish", step.gate.then == "fail"
     # Two words to one node would be drawn as one of them.
-    last = following == "finish"
-    after: Ways = {"pass or fail": "finish"} if last else {"pass": following}
+    after: Ways = {"pass or fail": "finish"} if last and fails else {"pass": following}
     if step.gate.rework:
         after["rework"] = step.name
         after |= {f"rollback {one.name}": one.name for one in plan[:index]}
-    after |= {"ask": asked} if step.gate.then == "ask" else {} if last else {"fail": "finish"}
+    if fails and not last:
+        after["fail"] = "finish"
+    if step.gate.then == "ask":
+        after["ask"] = asked
     graph.add_conditional_edges(judged, Choice(_worded(_judged(step), after)), after)
     if step.gate.then == "ask":
         look = {"troupe_kind": "ask", "troupe_label": "ask a person"}

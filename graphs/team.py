@@ -147,6 +147,25 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
             if input.resume is None and not input.update and not input.goto:
                 raise InputError("Command(resume=None) is no answer. Give True, False, a text, or a decision.")
             return input
+        return {
+            **self.checked(input, nested),
+            "turn": 1 if nested else scope.advance,
+            "origin": origin,
+            "deliverables": None,
+            "verdicts": None,
+            "rounds": None,
+            "status": "running",
+            "reason": None,
+            "answer": "",
+            "simulated": scope.simulated,
+        }
+
+    def checked(self, input: Any, nested: bool = False) -> dict[str, Any]:
+        """What a caller gave, with its task found and its messages read.
+
+        Raises:
+            InputError: no team can take it; the message lists the keys that it got.
+        """
         if not isinstance(input, Mapping):
             raise InputError(f'A team takes {{"task": ...}} or {{"messages": [...]}}, not {type(input).__name__}.')
         own = [name for name in input if name not in INTERNAL and name in self.builder.channels]
@@ -169,20 +188,7 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
             messages.append(HumanMessage(clean(task)))
         if not isinstance(task, str) or not task.strip():
             raise InputError("The task is empty. Say what is to be done.")
-        return {
-            **{name: input[name] for name in own},
-            "task": clean(task),
-            "messages": messages,
-            "turn": 1 if nested else scope.advance,
-            "origin": origin,
-            "deliverables": None,
-            "verdicts": None,
-            "rounds": None,
-            "status": "running",
-            "reason": None,
-            "answer": "",
-            "simulated": scope.simulated,
-        }
+        return {**{name: input[name] for name in own}, "task": clean(task), "messages": messages}
 
 
 def _listed(messages: Any) -> list[Any]:

@@ -103,6 +103,7 @@ async def arun(
     refuse_while_loading()
     where = resolve(target, caller or sys._getframe(1))
     given = as_input(task)
+    where.team.checked(given)
     context = _context(where.team, context, model, budget, deadline, listeners)
     models = await _usable(Models(context.models, await asyncio.to_thread(Settings.refresh)))
     thread = _thread(thread)
@@ -416,7 +417,7 @@ class _Work:
             run=self.turn.thread,
             workflow=self.turn.workflow,
             task=self.turn.task,
-            turn=self.turn.turn,
+            turn=self.turn.turn if self.store is not None else state.get("turn", 1),
             status=ended,
             reason=reason or state.get("reason"),
             answer=state.get("answer") or next((done[one].content for one in reversed(order) if one in done and done[one].usable), ""),

@@ -41,7 +41,9 @@ async def _replay(run: str, db: str | Path | None) -> ScriptedChatModel:
     lines: dict[str, list[Any]] = {}
     for row in rows:
         if row.kind == "request":
-            worked = "/work." in row.key
+            worked = row.key.split("/")[-3].startswith("work.")  # the call's own part: outer calls come before it
             step = row.path.rpartition("/")[2]
             lines.setdefault(step if worked else row.agent, []).extend(messages_from_dict([row.received]))
-    return scripted(lines)
+    model = scripted(lines or {"*": []})
+    model.replayed = True
+    return model

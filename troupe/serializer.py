@@ -78,12 +78,22 @@ class StrictSerializer(JsonPlusSerializer):
         raise Blocked(f"A stored value is of the kind {kind!r}, which is never loaded. The row was not written by us.")
 
     def _loads(self, stored: bytes) -> Any:
+        causes: list[Exception] = []
+
+        def unpack(code: int, data: bytes) -> Any:
+            try:
+                return self._unpack(code, data)
+            except Exception as error:
+                causes.append(error)  # the decoder says no more than that its hook failed
+                raise
+
         try:
-            return ormsgpack.unpackb(stored, ext_hook=self._unpack, option=ormsgpack.OPT_NON_STR_KEYS)
-        except Blocked:
-            raise
+            return ormsgpack.unpackb(stored, ext_hook=unpack, option=ormsgpack.OPT_NON_STR_KEYS)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with stored bytes, the row is not ours
-            raise Blocked(f"A stored value cannot be read: {error}") from error
+            cause = causes[0] if causes else error
+            if isinstance(cause, Blocked):
+                raise cause from None
+            raise Blocked(f"A stored value cannot be read: {cause}") from cause
 
     def _unpack(self, code: int, data: bytes) -> Any:
         if code == EXT_NUMPY_ARRAY:

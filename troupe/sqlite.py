@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -31,6 +31,7 @@ from troupe.agents.contracts import NO_USAGE, Usage
 from troupe.agents.errors import Blocked, Held, StoreError, UnknownRun
 from troupe.agents.journal import Row
 from troupe.agents.text import clean
+from troupe.graphs.saver import AsyncInThreads
 from troupe.serializer import Named, StrictSerializer
 
 T = TypeVar("T")
@@ -85,7 +86,7 @@ class Lease:
     epoch: int
 
 
-class SqliteStore(SqliteSaver):
+class SqliteStore(AsyncInThreads, SqliteSaver):
     """Checkpoints, journal, runs and leases in one file.
 
     Args:
@@ -155,10 +156,11 @@ class SqliteStore(SqliteSaver):
                 try:
                     self._check(cursor)
                     yield cursor
+                    cursor.execute("COMMIT")
                 except BaseException:
-                    cursor.execute("ROLLBACK")
+                    if self.conn.in_transaction:
+                        cursor.execute("ROLLBACK")
                     raise
-                cursor.execute("COMMIT")
             except sqlite3.DatabaseError as error:
                 raise _unusable(self.path, error) from error
             finally:
@@ -183,50 +185,36 @@ class SqliteStore(SqliteSaver):
                 f"See it with: troupe runs {self.lease.thread}"
             )
 
-    # --- LangGraph's async half -------------------------------------------------------------------------------------
+    # --- LangGraph's saver ------------------------------------------------------------------------------------------
 
-    async def _threaded(self, act: Callable[..., T], *args: Any, **options: Any) -> T:
+    async def threaded(self, act: Callable[..., T], *args: Any, **options: Any) -> T:
+        """One thread for all, so that this process is one writer."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(act, *args, **options))
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """See LangGraph; a row that may not be loaded is named."""
-        try:
+        with self._naming(config):
             return super().get_tuple(config)
+
+    def get_delta_channel_history(self, *, config: RunnableConfig, **options: Any) -> Mapping[str, Any]:
+        """See LangGraph; a row that may not be loaded is named."""
+        with self._naming(config):
+            return super().get_delta_channel_history(config=config, **options)
+
+    @contextmanager
+    def _naming(self, config: RunnableConfig) -> Iterator[None]:
+        try:
+            yield
         except Blocked as error:
             inside = config["configurable"]
             where = f"thread {inside['thread_id']!r}, checkpoint {inside.get('checkpoint_id', 'the latest')}"
             raise Blocked(f"{self.path}, {where}: {error}") from None
 
-    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """See LangGraph."""
-        return await self._threaded(self.get_tuple, config)
-
-    async def alist(self, config: RunnableConfig | None, **options: Any) -> AsyncIterator[CheckpointTuple]:
-        """See LangGraph."""
-        for one in await self._threaded(lambda: list(self.list(config, **options))):
-            yield one
-
-    async def aput(self, *args: Any) -> RunnableConfig:
-        """See LangGraph."""
-        return await self._threaded(self.put, *args)
-
-    async def aput_writes(self, *args: Any, **options: Any) -> None:
-        """See LangGraph."""
-        await self._threaded(self.put_writes, *args, **options)
-
-    async def adelete_thread(self, thread_id: str) -> None:
-        """See LangGraph."""
-        await self._threaded(self.delete_thread, thread_id)
-
-    async def aget_delta_channel_history(self, **options: Any) -> Mapping[str, Any]:
-        """See LangGraph."""
-        return await self._threaded(partial(self.get_delta_channel_history, **options))
-
     # --- the journal ------------------------------------------------------------------------------------------------
 
     async def reserve(self, key: str) -> Row | bool:
         """See `Journal`."""
-        return await self._threaded(self._reserve, key)
+        return await self.threaded(self._reserve, key)
 
     def _reserve(self, key: str) -> Row | bool:
         owner, epoch = (self.lease.owner, self.lease.epoch) if self.lease else ("", 0)
@@ -244,12 +232,12 @@ class SqliteStore(SqliteSaver):
     async def find(self, key: str) -> Row | None:
         """See `Journal`."""
         query = f"SELECT {_COLUMNS} FROM troupe_journal WHERE key = ? AND kind != 'reserved'"  # noqa: S608
-        rows = await self._threaded(self._read, query, (key,))
+        rows = await self.threaded(self._read, query, (key,))
         return _row(rows[0]) if rows else None
 
     async def record(self, row: Row) -> None:
         """See `Journal`."""
-        await self._threaded(self._record, row)
+        await self.threaded(self._record, row)
 
     def _record(self, row: Row) -> None:
         values = (
@@ -272,19 +260,19 @@ class SqliteStore(SqliteSaver):
             f"SELECT {_COLUMNS} FROM troupe_journal WHERE kind != 'reserved' "  # noqa: S608
             "AND substr(key, 1, length(?)) = ? ORDER BY started, id"
         )
-        return [_row(one) for one in await self._threaded(self._read, query, (prefix, prefix))]
+        return [_row(one) for one in await self.threaded(self._read, query, (prefix, prefix))]
 
     async def spent(self, root: str) -> Usage:
         """See `Journal`."""
         query = "SELECT usage FROM troupe_journal WHERE root = ? AND kind IN ('request', 'failure') AND usage IS NOT NULL"
-        rows = await self._threaded(self._read, query, (root,))
+        rows = await self.threaded(self._read, query, (root,))
         return sum((Usage.model_validate_json(one) for (one,) in rows), NO_USAGE)
 
     # --- runs -------------------------------------------------------------------------------------------------------
 
     async def begin(self, turn: Turn) -> Turn:
         """Record a new turn, before anything of it is done; gives it its number."""
-        return await self._threaded(self._begin, turn)
+        return await self.threaded(self._begin, turn)
 
     def _begin(self, turn: Turn) -> Turn:
         with self.cursor() as cursor:
@@ -309,7 +297,7 @@ class SqliteStore(SqliteSaver):
 
     async def end(self, turn: Turn, status: str, reason: str | None, usage: Usage) -> None:
         """Record how far a turn came."""
-        await self._threaded(self._end, turn, status, reason, usage)
+        await self.threaded(self._end, turn, status, reason, usage)
 
     def _end(self, turn: Turn, status: str, reason: str | None, usage: Usage) -> None:
         finished = None if status in ("running", "waiting", "stopped") else self.clock()
@@ -329,7 +317,7 @@ class SqliteStore(SqliteSaver):
                 f"SELECT {_TURN} FROM troupe_turns AS t WHERE turn = "  # noqa: S608
                 "(SELECT MAX(turn) FROM troupe_turns WHERE thread = t.thread) ORDER BY started DESC"
             )
-        return [self._turn(one) for one in await self._threaded(self._read, query, args)]
+        return [self._turn(one) for one in await self.threaded(self._read, query, args)]
 
     async def last(self, thread: str) -> Turn:
         """The last turn of a thread.
@@ -362,7 +350,7 @@ class SqliteStore(SqliteSaver):
         Raises:
             Held: another process that is alive holds it.
         """
-        return await self._threaded(self._acquire, thread)
+        return await self.threaded(self._acquire, thread)
 
     def _acquire(self, thread: str) -> Lease:
         owner = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
@@ -394,7 +382,7 @@ class SqliteStore(SqliteSaver):
     async def release(self, lease: Lease) -> None:
         """Give a lease back; its epoch stays used."""
         self._keeper.forget(lease)
-        await self._threaded(self._release, lease)
+        await self.threaded(self._release, lease)
 
     def _release(self, lease: Lease) -> None:
         with self.cursor() as cursor:
@@ -406,7 +394,7 @@ class SqliteStore(SqliteSaver):
     async def holder(self, thread: str) -> str | None:
         """Who works on a thread now."""
         query = "SELECT owner, expires FROM troupe_leases WHERE thread = ?"
-        rows = await self._threaded(self._read, query, (thread,))
+        rows = await self.threaded(self._read, query, (thread,))
         return rows[0][0] if rows and rows[0][1] > self.clock() and _alive(rows[0][0]) else None
 
 

@@ -16,16 +16,20 @@ import pytest
 
 @pytest.fixture
 def no_real_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every model that is not simulated, scripted or replayed raises."""
+    """Every model that is not simulated, scripted or replayed is refused, and the test that asked for it ends in error."""
     from troupe.agents.models import Models, is_simulated
 
-    get = Models.get
+    safe = Models.safe
+    refused: list[str] = []
 
-    async def guarded(self: Models, tier: Any, own: Any = None) -> Any:
-        model = await get(self, tier, own)
-        if not is_simulated(model):
-            raise AssertionError(f"A real model was asked for in a test: {model!r}. Give model=scripted(...).")
-        return model
+    async def guarded(self: Models, wanted: Any) -> Any:
+        if is_simulated(wanted):
+            return await safe(self, wanted)
+        refused.append(f"A real model was asked for in a test: {wanted!r}. Give model=scripted(...).")
+        raise AssertionError(refused[-1])
 
-    monkeypatch.setattr(Models, "get", guarded)
+    monkeypatch.setattr(Models, "safe", guarded)
     yield
+    # Inside a run the refusal has become the failure of a step, which the test may not have looked at.
+    if refused:
+        pytest.fail(refused[0])

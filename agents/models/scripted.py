@@ -24,6 +24,8 @@ class ScriptedChatModel(OfflineChatModel):
 
     lines: dict[str, list[Any]]
     latency: float = 0.0
+    replayed: bool = False
+    """Whether the lines are a recording, of which each request has its own, and not a script, of which each call has."""
     _next: dict[str, int] = PrivateAttr(default_factory=dict)
     _given: dict[str, AIMessage] = PrivateAttr(default_factory=dict)
     _lock: Any = PrivateAttr(default_factory=threading.Lock)
@@ -44,7 +46,7 @@ class ScriptedChatModel(OfflineChatModel):
         wanted = (step, role, "*") if call is None or call.purpose == "work" else (role, "*")
         with self._lock:
             # Each rung of the structured-output ladder hears the same line: a line is what a call says.
-            again = f"{call.key}#{call.attempt}" if call and call.rung else None
+            again = f"{call.key}#{call.attempt}" if call and call.rung and not self.replayed else None
             if again in self._given:
                 return self._given[again]
             self.asked.append((step, role, messages))

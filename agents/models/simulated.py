@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from pydantic import PrivateAttr
 
 from troupe.agents.call import current
+from troupe.agents.models.inventing import invent
 from troupe.agents.models.offline import OfflineChatModel
 from troupe.agents.text import clean
 
@@ -90,50 +91,7 @@ def _tool_call(tool: dict[str, Any], random_: random.Random, number: int) -> Any
     shape = function.get("parameters") or {}
     return {
         "name": function["name"],
-        "args": _invent(shape, shape.get("$defs", {}), random_, function["name"], 0),
+        "args": invent(shape, random_, function["name"]),
         "id": f"simulated_{number}_{random_.getrandbits(32):08x}",
         "type": "tool_call",
     }
-
-
-def _invent(shape: dict[str, Any], defs: dict[str, Any], random_: random.Random, name: str, depth: int) -> Any:
-    """A value that is valid against a JSON Schema: what it needs, and every number it may have."""
-    if "$ref" in shape:
-        return _invent(defs.get(shape["$ref"].rpartition("/")[2], {}), defs, random_, name, depth + 1)
-    if "const" in shape:
-        return shape["const"]
-    if "enum" in shape:
-        return shape["enum"][0]
-    if choices := shape.get("anyOf") or shape.get("oneOf") or shape.get("allOf"):
-        return _invent(next((one for one in choices if one.get("type") != "null"), {}), defs, random_, name, depth)
-    kind = shape.get("type")
-    if kind == "object" or "properties" in shape:
-        needed = set(shape.get("required", ()))
-        return {
-            key: _invent(one, defs, random_, key, depth + 1)
-            for key, one in shape.get("properties", {}).items()
-            if key in needed or (depth < 3 and _numeric(one))
-        }
-    if kind == "array":
-        count = max(shape.get("minItems", 1), 1) if depth < 4 else shape.get("minItems", 0)
-        return [_invent(shape.get("items", {}), defs, random_, name, depth + 1) for _ in range(count)]
-    if kind == "boolean":
-        return True
-    if kind in ("integer", "number"):
-        return _number(shape, kind, random_)
-    if kind == "null":
-        return None
-    text = f"[simulated] {name.replace('_', ' ')}"
-    return text[: shape["maxLength"]] if "maxLength" in shape else text.ljust(shape.get("minLength", 0), ".")
-
-
-def _numeric(shape: dict[str, Any]) -> bool:
-    return any(one.get("type") in ("number", "integer") for one in (shape, *shape.get("anyOf", ())))
-
-
-def _number(shape: dict[str, Any], kind: str, random_: random.Random) -> float | int:
-    low = shape.get("minimum", shape.get("exclusiveMinimum", 0))
-    high = shape.get("maximum", shape.get("exclusiveMaximum", low + 10))
-    # Near the top, so that a score from 0 to 1 says that the work is good.
-    value = low + (high - low) * random_.uniform(0.88, 0.97)
-    return max(int(low), int(value)) if kind == "integer" else round(value, 2)

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.command import Done, Shell, ask_to_stop, ended, eventually
+from tests.support.command import Done, Shell, ended, eventually
 from tests.support.openai_server import OpenAIServer, hang, slow, status
 
-TEAMS = '''
+TEAMS = """
 import os, subprocess, time
 from troupe import Step, Verdict, gate, sequential
 
@@ -69,7 +69,7 @@ def raises(state):
 own_node = sequential(Step(first), name="own_node")
 own_node.add_node("mine", raises)
 own_node.add_edge("finish", "mine")
-'''
+"""
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def shell(tmp_path: Path) -> Shell:
 @pytest.fixture
 def real(shell: Shell) -> Iterator[OpenAIServer]:
     """A model server on this machine that the shell's commands use."""
-    with OpenAIServer(["first", slow("second"), "third", "fourth", "fifth"]) as server:
+    with OpenAIServer(["first", slow("second"), "third", "fourth", "fifth", "sixth"]) as server:
         shell.env |= {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "test"}
         yield server
 
@@ -186,7 +186,7 @@ def test_no_color_is_honoured(shell: Shell) -> None:
 
 
 def test_a_reader_who_leaves_is_no_error(shell: Shell) -> None:
-    with shell.start("run", "teams.py:half", "x") as process:
+    with shell.fresh("run", "teams.py:half", "x") as process:
         assert process.stdout and process.stderr
         process.stdout.close()
         err = process.stderr.read()
@@ -308,10 +308,10 @@ def test_a_signal_lets_the_call_in_flight_finish_and_the_printed_command_goes_on
 ) -> None:
     process = shell.start("run", "sequential", "x", *MODEL, "--db", "my runs.db")
     real.wait_for_requests(2, 30)
-    process.send_signal(number)
+    process.signal(number)
     time.sleep(0.3)
     real.release()
-    done = ended(process)
+    done = process.end()
     assert done.code == code
     assert len(real.requests) == 2  # no new call was started
     command = done.err.splitlines()[-1]
@@ -327,10 +327,10 @@ def test_a_signal_lets_the_call_in_flight_finish_and_the_printed_command_goes_on
 def test_a_stopped_run_gives_its_object(shell: Shell, real: OpenAIServer) -> None:
     process = shell.start("run", "sequential", "x", *MODEL, "--json", "--thread", "t")
     real.wait_for_requests(2, 30)
-    process.send_signal(signal.SIGTERM)
+    process.signal(signal.SIGTERM)
     time.sleep(0.3)
     real.release()
-    done = ended(process)
+    done = process.end()
     assert done.code == 143
     assert (done.json["run"], done.json["status"], done.json["reason"]["kind"]) == ("t", "stopped", "stopped")
 
@@ -340,10 +340,11 @@ def test_a_second_signal_ends_at_once_and_nothing_finished_is_lost(shell: Shell)
         shell.env |= {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "test"}
         process = shell.start("run", "sequential", "x", *MODEL, "--thread", "t")
         server.wait_for_requests(2, 30)
-        process.send_signal(signal.SIGINT)
+        process.signal(signal.SIGINT)
         time.sleep(0.5)
         began = time.monotonic()
-        done = ask_to_stop(process)
+        process.signal(signal.SIGINT)
+        done = process.end()
         assert time.monotonic() - began < 2
     assert done.code == 130
     assert "troupe resume t" in done.err
@@ -355,16 +356,18 @@ def test_a_function_that_cannot_be_cancelled_does_not_hold_a_stopped_process(she
     process = shell.start("run", "teams.py:hanging", "x")
     eventually((shell.folder / "stuck.pid").exists)
     began = time.monotonic()
-    done = ask_to_stop(process)
+    process.signal(signal.SIGINT)
+    done = process.end()
     assert done.code == 130
     assert time.monotonic() - began < 15
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_before_the_run_began_is_no_traceback(shell: Shell, number: int, code: int) -> None:
-    process = shell.start("run", "sequential", "x", "--plain")
-    time.sleep(1.0)
-    done = ask_to_stop(process, number)
+    process = shell.fresh("run", "sequential", "x", "--plain")
+    time.sleep(0.8)
+    process.send_signal(number)
+    done = ended(process)
     assert (done.code, "Traceback" in done.err, done.out) == (code, False, "")
 
 
@@ -374,7 +377,8 @@ def test_a_run_whose_process_was_killed_is_shown_as_stopped_and_can_be_resumed(
     process = shell.start("run", "sequential", "x", *MODEL, "--thread", "t")
     real.wait_for_requests(2, 30)
     assert [one["status"] for one in shell("runs", "--json").json["runs"]] == ["running"]
-    assert ask_to_stop(process, signal.SIGKILL).code == -signal.SIGKILL
+    process.signal(signal.SIGKILL)
+    assert process.end().code == -signal.SIGKILL
     real.release()
     (listed,) = shell("runs", "--json").json["runs"]
     assert listed["status"] == "stopped" and listed["usage"]["calls"] == 1
@@ -441,10 +445,13 @@ def test_rollback_redoes_a_step_and_what_follows(shell: Shell) -> None:
     assert wrong.code == 2 and "Did you mean 'outer'?" in wrong.err
 
 
-def test_a_resume_does_not_switch_from_real_to_simulated(shell: Shell) -> None:
-    with OpenAIServer(["first", status(500, "down")]) as server:
-        shell.env |= {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "test", "TROUPE_RETRIES": "0"}
-        first = shell("run", "sequential", "x", *MODEL, "--thread", "t", "--json")
-        assert (first.code, first.json["simulated"]) == (3, False)
-        again = shell("rollback", "t", "--to", "specialist-engineer", "--json")
-        assert not again.json["simulated"] and len(server.requests) > 2
+def test_a_real_run_goes_on_with_its_own_models_and_never_simulated(shell: Shell) -> None:
+    with OpenAIServer(["first", status(500, "down"), "second", "third", "fourth", "fifth"]) as server:
+        env = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "test", "TROUPE_RETRIES": "0"}
+        failed = shell("run", "sequential", "x", *MODEL, "--thread", "t", "--json", **env)
+        assert (failed.code, failed.json["simulated"]) == (3, False)
+        keyless = shell("rollback", "t", "--to", "specialist-engineer", "--json")
+        assert (keyless.code, keyless.out) == (2, "")
+        assert "OPENAI_API_KEY" in keyless.err
+        done = shell("rollback", "t", "--to", "specialist-engineer", "--json", **env)
+        assert (done.code, done.json["simulated"], done.json["answer"]) == (0, False, "fifth")

@@ -88,6 +88,7 @@ def show_runs(db: Path | None, as_json: bool) -> None:
         output.table(
             ["RUN", "WORKFLOW", "TURN", "STATUS", "STARTED", "TOOK", "USD", "TASK"],
             [(turn.thread, turn.workflow, *_cells(turn, status)) for turn, status in rows],
+            spare=("STARTED", "TURN", "TOOK"),
         )
 
 
@@ -160,7 +161,7 @@ def _cells(turn: Turn, status: str) -> tuple[str, ...]:
 
 
 def _clock(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
 
 
 # --- one run --------------------------------------------------------------------------------------------------------
@@ -206,7 +207,8 @@ def _show_steps(result: Result) -> None:
         said = done.reason.message if done.reason else done.content
         used = (str(done.rounds), score, str(done.usage.calls), duration(done.usage.seconds), usd)
         rows.append((path, done.agent, done.status, *used, line(said, 200)))
-    output.table(["STEP", "AGENT", "STATUS", "ROUND", "SCORE", "CALLS", "TOOK", "USD", ""], rows)
+    header = ["STEP", "AGENT", "STATUS", "ROUND", "SCORE", "CALLS", "TOOK", "USD", ""]
+    output.table(header, rows, spare=("AGENT", "CALLS", "TOOK", "ROUND"))
 
 
 async def _standing(db: Path | None, run: str) -> tuple[Result, Turn]:

@@ -41,24 +41,35 @@ def as_json(value: Any) -> None:
     _write(sys.stdout, json.dumps(value, ensure_ascii=plain, indent=2, default=str))
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Rows on standard output: the last column is cut to a terminal's width, and never elsewhere."""
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], spare: Sequence[str] = ()) -> None:
+    """Rows on standard output. In a terminal they fit its width: `spare` columns go first, then the last one is cut."""
+    from rich.cells import cell_len, set_cell_size
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    wide = None if sys.stdout.isatty() else 100_000
-    console = Console(file=sys.stdout, width=wide, highlight=False)
-    grid = Table(box=None, pad_edge=False, header_style="dim")
-    for index, name in enumerate(header):
-        last = index == len(header) - 1
-        grid.add_column(name, no_wrap=True, overflow="ellipsis" if last else "ignore", min_width=None if last else 1)
-    for row in rows:
-        grid.add_row(*(Text(line(cell), style=STYLES.get(cell, "")) for cell in row))
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    lines = [list(header), *([line(cell) for cell in row] for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    shown = list(range(len(header)))
+    if console.is_terminal:
+        for name in spare:
+            if sum(widths[index] + 2 for index in shown[:-1]) + _LEAST > console.width:
+                shown.remove(header.index(name))
+        left = console.width - sum(widths[index] + 2 for index in shown[:-1])
+        widths[-1] = max(left, _LEAST)
     with console.capture() as caught:
-        console.print(grid)
+        for number, cells in enumerate(lines):
+            text = Text(style="" if number else "dim")
+            for index in shown[:-1]:
+                text.append(set_cell_size(cells[index], widths[index]), STYLES.get(cells[index], "")).append("  ")
+            last = Text(cells[-1])
+            last.truncate(widths[-1], overflow="ellipsis")
+            console.print(text + last)
     _write(sys.stdout, "\n".join(one.rstrip() for one in caught.get().splitlines()))
 
+
+_LEAST = 24
+"""Columns of a terminal that a table's last column should have."""
 
 STYLES = {
     "completed": "green", "accepted": "green", "partial": "yellow", "waiting": "yellow", "stopped": "yellow",

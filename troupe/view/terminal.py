@@ -40,15 +40,15 @@ class Terminal:
     Texts of models and users are shown as they are: nothing in them is read as markup or as a terminal's command.
     """
 
-    def __init__(self) -> None:
-        self._console = Console(file=sys.stderr, highlight=False)
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(file=sys.stderr, highlight=False)
         self._spinner = Spinner("line" if self._console.options.ascii_only else "dots", style="cyan")
         self._rows: dict[str, _Row] = {}
         self._seen: dict[str, int] = {}
         self._progress: Progress | None = None
         self._began = time.time()
         self._open = True
-        self._live = Live(console=self._console, get_renderable=self._picture, refresh_per_second=10)
+        self._live = Live(console=self._console, get_renderable=self.picture, refresh_per_second=10)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -73,6 +73,7 @@ class Terminal:
         """Take an event in."""
         match event:
             case RunStarted():
+                self._began = event.at
                 self.note(line(begun(event)), "yellow" if event.simulated else "bold")
             case Notice():
                 self.note(line(f"{event.path}: {event.text}" if event.path else event.text))
@@ -85,7 +86,8 @@ class Terminal:
             case _ if (row := self._rows.get(event.path)) is not None:
                 _change(row, event)
 
-    def _picture(self) -> RenderableType:
+    def picture(self) -> RenderableType:
+        """The run as it stands."""
         if not self._rows:
             return self._spinner_and("starting") if self._open else Text("")
         rows = sorted(self._rows.items(), key=lambda one: [self._seen[prefix] for prefix in _prefixes(one[0])])
