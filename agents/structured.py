@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -26,6 +27,7 @@ S = TypeVar("S", bound=BaseModel)
 
 RUNGS = ("json_schema", "function_calling", "prompt", "repair")
 _PROMPT, _REPAIR = 2, 3
+_DECODER = json.JSONDecoder(strict=False)
 # By model and server: which rung worked last.
 _worked: dict[str, int] = {}
 
@@ -140,18 +142,25 @@ def extract(text: str) -> Any:
     >>> extract('Sure! ```json\\n{"passed": true,}\\n```')
     {'passed': True}
     """
-    fenced = re.findall(r"```(?:\w*)\s*\n(.*?)```", text, re.DOTALL)
-    start = text.find("{")
-    braced = text[start : text.rfind("}") + 1] if start >= 0 else ""
-    for candidate in (text, *fenced, braced):
-        for form in (candidate, re.sub(r",(\s*[}\]])", r"\1", candidate)):
+    said = re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL)
+    fenced = re.findall(r"```(?:\w*)\s*\n(.*?)```", said, re.DOTALL)
+    braced = (said[one.start() :] for one in islice(re.finditer("{", said), 9))
+    for candidate in (text, *fenced, *braced):
+        for form in (candidate, _mended(candidate)):
             try:
-                value = json.loads(form, strict=False)
+                value, _ = _DECODER.raw_decode(form.lstrip("\ufeff \t\r\n"))
             except (ValueError, RecursionError):
                 continue
             if isinstance(value, dict):
                 return value
     return None
+
+
+def _mended(text: str) -> str:
+    """`text` without the commas before a closing bracket, which models like to write; those inside texts stay."""
+    if not re.search(r",\s*[}\]]", text):
+        return text
+    return re.sub(r'("(?:\\.|[^"\\])*")|,(\s*[}\]])', lambda match: match[1] or match[2], text)
 
 
 def _shape(schema: type[BaseModel]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -49,7 +50,8 @@ class Spread:
     @classmethod
     def of(cls, values: Sequence[float], unit: str) -> Spread:
         """The spread of measured values."""
-        q1, median, q3 = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
+        several = values if len(values) > 1 else [*values, *values]
+        q1, median, q3 = statistics.quantiles(several, n=4, method="inclusive")
         return cls(_rounded(median), _rounded(q1), _rounded(q3), len(values), unit)
 
 
@@ -79,6 +81,7 @@ class Report:
     anchors: dict[str, Spread] = field(default_factory=dict)
     aims: dict[str, Aim] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    """For people, below the table."""
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -90,7 +93,6 @@ class Report:
             "runs": self.runs,
             "seeds": self.seeds,
             "versions": versions(),
-            **({"notes": self.notes} if self.notes else {}),
         }
 
     def show(self, options: Options) -> None:
@@ -127,6 +129,7 @@ def _table(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    console = Console(width=None if sys.stdout.isatty() else 140)
     table = Table(title=report.name, title_justify="left")
     for heading in ("", "median", "quartiles", "unit", "n"):
         table.add_column(heading, justify="left" if heading in ("", "unit") else "right")
@@ -134,10 +137,9 @@ def _table(report: Report) -> None:
         for name, one in kind.items():
             table.add_row(name, f"{one.median:g}", f"{one.q1:g} to {one.q3:g}", one.unit, str(one.n))
         table.add_section()
-    console = Console()
     console.print(table)
     for said, aim in report.aims.items():
         mark = "[green]met[/]   " if aim.met else "[red]missed[/]"
-        console.print(f"{mark} {said}: {aim.value:g} {aim.unit} (at most {aim.limit:g})")
+        console.print(f"{mark} {said}: {aim.value:.4g} {aim.unit} (at most {aim.limit:g})")
     for note in report.notes:
         console.print(f"[dim]{note}[/]")

@@ -21,10 +21,13 @@ from troupe.agents.errors import BuildError, InputError
 from troupe.agents.call import restored
 from troupe.agents.scope import RunScope
 from troupe.agents.text import clean
+from troupe.graphs.detached import detached
 from troupe.graphs.node import SCOPE
 from troupe.graphs.state import INTERNAL, TeamState
 from troupe.graphs.step import Step
 from troupe.prompts import check
+
+RUNTIME = "__pregel_runtime"  # in `configurable` where another graph calls
 
 
 class TeamGraph(StateGraph[Any, Any, Any, Any]):
@@ -99,10 +102,12 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
         # Only a folder of prompts of the caller's own is read here; a thread does it while the event loop goes on.
         context = options.get("context")
         if isinstance(context, TeamContext) and context.prompts:
-            input, config = await asyncio.to_thread(self._enter, input, config, context)
+            input, entered = await asyncio.to_thread(self._enter, input, config, context)
         else:
-            input, config = self._enter(input, config, context)
-        async with aclosing(super().astream(input, config, **options)) as chunks:  # type: ignore[type-var]
+            input, entered = self._enter(input, config, context)
+        made: Any = super().astream(input, entered, **options)
+        # Inside another graph, that graph's own task is cancelled, once.
+        async with aclosing(made if RUNTIME in entered["configurable"] else detached(made)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -127,7 +132,7 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
         """Every way into a team passes here: the input becomes a new turn, and the run gets its scope and bound."""
         merged = ensure_config(self.config, config)  # with what a host's node has, also where it passes no config on
         inside = dict(merged["configurable"])
-        runtime = inside.get("__pregel_runtime")
+        runtime = inside.get(RUNTIME)
         # A plain turn has an id of its own, so that asking the same again is never mistaken for resuming it. Inside
         # another graph it is that of the place that calls, which stays when the place is made to work again.
         origin = "" if SCOPE in inside else f"~{uuid.uuid4().hex[:12]}"

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage, messages_from_dict, messages_to_dict
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -43,6 +43,7 @@ from troupe.result import Question, Result
 from troupe.serializer import types_of
 from troupe.sqlite import Lease, SqliteStore, Turn
 
+Durability = Literal["sync", "async"]
 GRACE = 10.0
 """Seconds that calls in flight get to finish and be recorded when a run is asked to stop."""
 
@@ -82,6 +83,7 @@ async def arun(
     store: Any = None,
     listeners: Sequence[Listener] = (),
     stop: asyncio.Event | None = None,
+    durability: Durability = "sync",
     caller: FrameType | None = None,
 ) -> Result:
     """Run a team to its end.
@@ -98,6 +100,7 @@ async def arun(
         store: a LangGraph store for agents and tools.
         listeners: functions that get every event.
         stop: when set, no new call starts, calls in flight may finish, and the run ends `stopped`.
+        durability: `sync` has every step on disk before the next begins; `async` lets the next begin meanwhile.
         caller: whose module names the target; found by itself.
     """
     refuse_while_loading()
@@ -120,7 +123,7 @@ async def arun(
             budget=context.budget,
             deadline=context.deadline,
         )
-        async with _working(books, where, turn, context, store, new=True) as work:
+        async with _working(books, where, turn, context, store, durability, new=True) as work:
             return await work.go(given, stop)
 
 
@@ -142,6 +145,7 @@ async def aresume(
     store: Any = None,
     listeners: Sequence[Listener] = (),
     stop: asyncio.Event | None = None,
+    durability: Durability = "sync",
 ) -> Result:
     """Go on with a run; one that has ended gives its result again.
 
@@ -153,7 +157,7 @@ async def aresume(
         model: in place of the recorded specs.
         budget: in place of the recorded one.
         deadline: seconds from now.
-        context, db, store, listeners, stop: see `arun`.
+        context, db, store, listeners, stop, durability: see `arun`.
 
     Raises:
         UnknownRun: no such run.
@@ -162,7 +166,7 @@ async def aresume(
     """
     async with _opened(None, db) as books:
         where, turn, context = await _again(books, run, target, model, budget, deadline, context, listeners)
-        async with _working(books, where, turn, context, store) as work:
+        async with _working(books, where, turn, context, store, durability) as work:
             return await work.go_on(answers, stop)
 
 
@@ -184,6 +188,7 @@ async def arollback(
     store: Any = None,
     listeners: Sequence[Listener] = (),
     stop: asyncio.Event | None = None,
+    durability: Durability = "sync",
 ) -> Result:
     """Redo the step `to` of a run and everything after it, and keep what came before.
 
@@ -194,7 +199,7 @@ async def arollback(
     """
     async with _opened(None, db) as books:
         where, turn, context = await _again(books, run, target, model, budget, deadline, context, listeners)
-        async with _working(books, where, turn, context, store) as work:
+        async with _working(books, where, turn, context, store, durability) as work:
             await work.roll_back(to)
             return await work.go(None, stop, resumed=True)
 
@@ -217,7 +222,7 @@ async def ainspect(run: str, *, target: Any = None, db: str | Path | SqliteStore
         store = books.kept.fenced(None, types_of(where.team))
         team = where.team.copy({"checkpointer": store})
         context = _context(team, None, turn.models, None, None, ())
-        result = await _Work(team, turn, context, store, store, None).result(None, None)
+        result = await _Work(team, turn, context, store, store, "sync").result(None, None)
         return _as_recorded(result, turn, await store.holder(run) is not None)
 
 
@@ -269,13 +274,13 @@ async def _opened(team: Team | None, db: Any) -> AsyncIterator[_Books]:
 
 @asynccontextmanager
 async def _working(
-    books: _Books, where: Target, turn: Turn, context: TeamContext, store: Any, new: bool = False
+    books: _Books, where: Target, turn: Turn, context: TeamContext, store: Any, durability: Durability, new: bool = False
 ) -> AsyncIterator[_Work]:
     """The team ready to run this turn, under the thread's lease."""
     options: dict[str, Any] = {} if store is None else {"store": store}
     if books.store is None:
         team = where.team.copy(options)
-        yield _Work(team, turn, context, MemoryJournal(), None, None)
+        yield _Work(team, turn, context, MemoryJournal(), None, durability)
         return
     lease = await _acquired(books.store, turn.thread, context.listeners)
     try:
@@ -283,7 +288,7 @@ async def _working(
         if new:
             turn = await fenced.begin(turn)
         team = where.team.copy({**options, "checkpointer": fenced})
-        yield _Work(team, turn, context, fenced, fenced, lease)
+        yield _Work(team, turn, context, fenced, fenced, durability)
     finally:
         await asyncio.shield(books.store.release(lease))
 
@@ -314,12 +319,13 @@ class _Work:
         context: TeamContext,
         journal: Journal,
         store: SqliteStore | None,
-        lease: Lease | None,
+        durability: Durability,
     ) -> None:
         self.team = team
         self.turn = turn
         self.context = context
         self.store = store
+        self.durability = durability
         self.scope = RunScope(context, turn.thread, journal=journal, durable=store is not None)
         self.config: Any = {"configurable": {"thread_id": turn.thread, SCOPE: self.scope}}
         self.read: Any = {"configurable": {"thread_id": turn.thread}}
@@ -431,7 +437,7 @@ class _Work:
     async def _invoke(self, given: Any, stop: asyncio.Event | None) -> None:
         control = RunControl()
         task = asyncio.ensure_future(
-            self.team.ainvoke(given, self.config, context=self.context, durability="sync", control=control)
+            self.team.ainvoke(given, self.config, context=self.context, durability=self.durability, control=control)
         )
         if stop is None:
             await task

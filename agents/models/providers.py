@@ -47,13 +47,14 @@ def _openai(
 ) -> BaseChatModel:
     key = os.environ.get(key_env, "") if key_env else ""
     if not key:
-        if url is None or (key_env and provider != "openai") or (urlsplit(url).hostname or "") not in _LOOPBACK:
+        here = url is not None and (urlsplit(url).hostname or "") in _LOOPBACK
+        if key_env and not (provider == "openai" and here):
             raise SettingsError(
-                f"{provider}:{name} needs a key: set the environment variable {key_env or 'named by key_env'}"
+                f"{provider}:{name} needs a key: set the environment variable {key_env}"
                 + (f" (or remove key_env from [providers.{provider}])." if provider != "openai" else ".")
                 + " To run without a model, use --model simulated."
             )
-        key = "not-needed"  # servers on this machine ask for none, the client insists on one
+        key = "not-needed"  # servers of one's own ask for none, the client insists on one
     # One client for each event loop: langchain-openai shares its connection pool over all of them, and a connection of
     # a loop that is closed breaks the call that gets it.
     cache = _clients.setdefault(loop, {})

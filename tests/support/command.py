@@ -122,6 +122,7 @@ class Shell:
             [sys.executable, "-m", "troupe", *args],
             cwd=self.folder,
             env=self.environment(env),
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -160,6 +161,12 @@ def ended(process: subprocess.Popen[str]) -> Done:
     with process:
         out, err = process.communicate(timeout=PATIENCE)
         return Done(process.returncode, out, err)
+
+
+def listens(number: int) -> bool:
+    """Whether a process has set up its handling of signals; Python by itself leaves SIGTERM to the system."""
+    caught = Path(f"/proc/{number}/status").read_text().partition("SigCgt:")[2].split()[0]
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def eventually(what: Any, seconds: float = 20.0) -> None:

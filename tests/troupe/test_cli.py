@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.command import Done, Shell, ended, eventually
+from tests.support.command import Done, Shell, eventually
 from tests.support.openai_server import OpenAIServer, hang, slow, status
 
 TEAMS = """
@@ -364,11 +364,13 @@ def test_a_function_that_cannot_be_cancelled_does_not_hold_a_stopped_process(she
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_before_the_run_began_is_no_traceback(shell: Shell, number: int, code: int) -> None:
-    process = shell.fresh("run", "sequential", "x", "--plain")
-    time.sleep(0.8)
-    process.send_signal(number)
-    done = ended(process)
+    (shell.folder / "slow.py").write_text("import time\nopen('loading', 'w')\ntime.sleep(1)\nfrom teams import half")
+    process = shell.start("run", "slow.py:half", "x")
+    eventually((shell.folder / "loading").exists)
+    process.signal(number)
+    done = process.end()
     assert (done.code, "Traceback" in done.err, done.out) == (code, False, "")
+    assert shell("runs", "--json").json == {"runs": []}
 
 
 def test_a_run_whose_process_was_killed_is_shown_as_stopped_and_can_be_resumed(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.command import Shell, ended
+from tests.support.command import Shell, ended, eventually, listens
 from tests.support.openai_server import OpenAIServer
 from troupe.cli.ending import exit_code
 from troupe.doctor import examination
@@ -74,8 +74,8 @@ def test_closed_streams_are_no_error(shell: Shell) -> None:
 
 def test_an_interrupt_while_nothing_runs_is_exit_code_130(shell: Shell) -> None:
     process = shell.fresh("run", "sequential", "-")
-    time.sleep(0.6)
-    process.send_signal(2)
+    eventually(lambda: listens(process.pid))
+    process.send_signal(signal.SIGINT)
     done = ended(process)
     assert (done.code, "Traceback" in done.err) == (130, False)
 
@@ -158,9 +158,9 @@ def test_doctor_sees_a_database_that_cannot_be_written(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "signal", "code"),
+    ("status", "number", "code"),
     [("completed", None, 0), ("completed", 2, 0), ("failed", None, 1), ("stopped", 15, 143), ("waiting", None, 5)],
 )
-def test_a_signal_counts_only_if_it_stopped_the_run(status: str, signal: int | None, code: int) -> None:
+def test_a_signal_counts_only_if_it_stopped_the_run(status: str, number: int | None, code: int) -> None:
     result = Result(run="r", workflow="w", task="t", status=status)  # type: ignore[arg-type]
-    assert exit_code(result, signal) == code
+    assert exit_code(result, number) == code

@@ -131,6 +131,13 @@ def test_runs_lists_every_run_newest_first(shell: Shell) -> None:
     assert "task of b" in table[1] and "simulated" in table[1]
 
 
+def test_a_runs_id_and_status_are_whole_in_a_narrow_terminal(shell: Shell) -> None:
+    shell("run", "desk.py:team", "a long task " * 20, "--thread", "20260101-101010-abcdef")
+    _, seen = shell.terminal("runs", COLUMNS="62")
+    assert "20260101-101010-abcdef" in seen and "completed" in seen
+    assert "…" in seen
+
+
 def test_runs_of_one_run_shows_what_the_run_printed(shell: Shell) -> None:
     ran = shell("run", "desk.py:outer", "x", "--thread", "t", "--json").json
     found = shell("runs", "t", "--json").json

@@ -180,6 +180,7 @@ def show_run(run: str, db: Path | None, as_json: bool) -> None:
         "run": f"{result.run}{f', turn {result.turn}' if result.turn > 1 else ''}",
         "workflow": result.workflow,
         "task": line(result.task, 500),
+        "status": result.status,
         "model": models,
         "started": _clock(turn.started) + (f", took {duration(turn.finished - turn.started)}" if turn.finished else ""),
     }

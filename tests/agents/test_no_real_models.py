@@ -1,0 +1,47 @@
+"""The fixture that comes with the package and keeps tests from calling, and paying for, a model."""
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+HEAD = """
+from langchain_openai import ChatOpenAI
+from troupe import agent, run, scripted, sequential
+writer = agent("writer", "Write.")
+def real(): return ChatOpenAI(model="gpt-5", api_key="sk-x", base_url="http://127.0.0.1:9/v1")
+"""
+
+
+@pytest.fixture
+def result(pytester: pytest.Pytester) -> pytest.RunResult:
+    pytester.makepyfile(
+        HEAD
+        + """
+def test_scripted(no_real_models):
+    assert run(writer, "x", model=scripted(["hello"]), db=":memory:").answer == "hello"
+
+def test_simulated(no_real_models):
+    assert run(writer, "x", db=":memory:").status == "completed"
+
+def test_spec(no_real_models):
+    assert run(writer, "x", model="openai:gpt-5", db=":memory:").status == "failed"
+
+def test_object(no_real_models):
+    assert run(writer, "x", model=real(), db=":memory:").status == "failed"
+
+def test_step(no_real_models):
+    assert run(sequential(real()), "x", db=":memory:").status == "failed"
+"""
+    )
+    return pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:asyncio")
+
+
+def test_what_calls_nothing_is_allowed_and_a_real_model_ends_the_test_in_error(result: pytest.RunResult) -> None:
+    # The step's failure alone would pass unseen in a test that expects a failed run.
+    result.assert_outcomes(passed=5, errors=3)
+    result.stdout.fnmatch_lines(["*A real model was asked for in a test: 'openai:gpt-5'. Give model=scripted(...)*"])
+
+
+def test_the_fixture_is_there_without_being_imported(pytester: pytest.Pytester) -> None:
+    shown = pytester.runpytest_inprocess("--fixtures", "-p", "no:xdist")
+    shown.stdout.fnmatch_lines(["no_real_models*"])

@@ -1,0 +1,131 @@
+"""A campaign of kills: a run is killed at every boundary of its database, then gone on with by another process.
+
+One parent imports everything and forks a child for each life of a run, so that a life costs milliseconds. The loopback
+server's log is the ground truth of paid calls. Prints one JSON line per kill.
+
+    python -m tests.support.campaign --folder F --log server.jsonl [--durability async] [--steps 3] [--every 1]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sqlite3
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import langchain_openai  # noqa: F401 - imported before the forks
+
+from troupe import StoreError, agent, resume, run, sequential
+from troupe.agents.money.prices import known
+from troupe.doors import Durability
+from troupe.graphs.team import TeamGraph
+from troupe.sqlite import SqliteStore
+
+# Everything that the store writes; a kill comes before or after the n-th of them.
+BOUNDARIES = ("put", "put_writes", "_reserve", "_record", "_begin", "_end", "_acquire", "_release")
+MODEL = "openai:gpt-4o-mini"
+
+
+def team(steps: int) -> TeamGraph:
+    """A chain whose answers tell which step they are of."""
+    return sequential(*(agent(f"step-{number}", f"You are step-{number}.") for number in range(1, steps + 1)))
+
+
+def count_writes(kill_at: int, when: str) -> list[str]:
+    """Count what the store writes, and die at the `kill_at`-th (0 for never)."""
+    written: list[str] = []
+
+    def watched(name: str, write: Callable[..., Any]) -> Callable[..., Any]:
+        def watch(self: SqliteStore, *args: Any, **options: Any) -> Any:
+            written.append(name)
+            dies = len(written) == kill_at
+            if dies and when == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = write(self, *args, **options)
+            if dies:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return watch
+
+    for name in BOUNDARIES:
+        setattr(SqliteStore, name, watched(name, getattr(SqliteStore, name)))
+    return written
+
+
+def live(act: Callable[[], Any], out: Path) -> bool:
+    """Do something in a child; its result is written to `out`. False if it was killed."""
+    pid = os.fork()
+    if pid:
+        return not os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+    try:
+        out.write_text(json.dumps(act()))
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def first_life(db: Path, steps: int, durability: Durability, kill_at: int, when: str) -> list[str]:
+    written = count_writes(kill_at, when)
+    run(team(steps), "the task", model=MODEL, db=db, thread="T", durability=durability)
+    return written
+
+
+def second_life(db: Path, steps: int, durability: Durability) -> dict[str, Any]:
+    try:
+        result = resume("T", target=team(steps), db=db, durability=durability)
+    except StoreError:  # killed before the request was recorded, and so before the run's id was known to anyone
+        result = run(team(steps), "the task", model=MODEL, db=db, thread="T", durability=durability)
+    contents = {name: done.content for name, done in result.deliverables.items()}
+    return {"status": result.status, "contents": contents, "calls": result.usage.calls}
+
+
+def paid(log: Path) -> int:
+    """How many calls the server has received."""
+    return sum('"received"' in line for line in log.read_text().splitlines()) if log.exists() else 0
+
+
+def recorded(db: Path) -> int:
+    """How many answers the journal holds."""
+    try:
+        with sqlite3.connect(db) as connection:
+            (count,) = connection.execute("SELECT COUNT(*) FROM troupe_journal WHERE kind = 'request'").fetchone()
+            return int(count)
+    except sqlite3.OperationalError:  # killed before there were tables
+        return 0
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--folder", type=Path, required=True)
+    arguments.add_argument("--log", type=Path, required=True)
+    arguments.add_argument("--durability", choices=("sync", "async"), default="sync")
+    arguments.add_argument("--steps", type=int, default=3)
+    arguments.add_argument("--every", type=int, default=1)
+    given = arguments.parse_args()
+    known("gpt-4o-mini", "openai")  # reads the price table before the forks
+    out = given.folder / "out.json"
+    live(lambda: first_life(given.folder / "whole.db", given.steps, given.durability, 0, ""), out)
+    boundaries = json.loads(out.read_text())
+    for number in range(1, len(boundaries) + 1, given.every):
+        for when in ("before", "after"):
+            db = given.folder / f"{number}-{when}.db"
+            before = paid(given.log)
+            survived = live(lambda: first_life(db, given.steps, given.durability, number, when), out)  # noqa: B023
+            made, kept = paid(given.log) - before, recorded(db)
+            live(lambda: second_life(db, given.steps, given.durability), out)  # noqa: B023
+            ended = json.loads(out.read_text())
+            out.unlink()
+            again = paid(given.log) - before - made
+            kill = {"at": boundaries[number - 1], "number": number, "when": when, "killed": not survived}
+            print(json.dumps({**kill, **ended, "made": made, "recorded": kept, "again": again}), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
