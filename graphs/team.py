@@ -193,7 +193,8 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
             messages.append(HumanMessage(clean(task)))
         if not isinstance(task, str) or not task.strip():
             raise InputError("The task is empty. Say what is to be done.")
-        return {**{name: input[name] for name in own}, "task": clean(task), "messages": messages}
+        fields = {name: clean(input[name]) if isinstance(input[name], str) else input[name] for name in own}
+        return {**fields, "task": clean(task), "messages": messages}
 
 
 def _listed(messages: Any) -> list[Any]:

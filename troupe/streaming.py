@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
 from langchain_core.messages import AIMessageChunk
 from langgraph.types import Command
 
-from troupe.agents.events import Event, Token, Waiting
+from troupe.agents.contracts import NO_USAGE
+from troupe.agents.events import Event, RunFinished, Token, Waiting
 from troupe.agents.loop import submit
 from troupe.catalogue import resolve
 from troupe.graphs.node import now
 from troupe.graphs.team import Team
+from troupe.inputs import as_input
 
 
 async def astream(
@@ -36,8 +38,6 @@ async def astream(
         context: a `TeamContext`, or a dict of its fields.
         config: LangGraph's.
     """
-    from troupe.doors import as_input, finished
-
     team = app if isinstance(app, Team) else resolve(app).team
     given = input if input is None or isinstance(input, Command) else as_input(input)
     inside = dict((config or {}).get("configurable") or {})
@@ -64,7 +64,7 @@ async def astream(
                     ask = one.value if isinstance(one.value, dict) else {"question": str(one.value)}
                     options = tuple(ask.get("options") or ())
                     yield Waiting(now(), str(ask.get("step", "")), one.id, str(ask.get("question", "")), options)
-    yield finished(values, inside.get("thread_id", ""), started)
+    yield _finished(values, inside.get("thread_id", ""), started)
 
 
 def stream(app: Any, input: Any, **options: Any) -> Iterator[Event]:
@@ -91,3 +91,21 @@ def stream(app: Any, input: Any, **options: Any) -> Iterator[Event]:
 def _path(meta: dict[str, Any]) -> str:
     names = [part.partition(":")[0] for part in str(meta.get("langgraph_checkpoint_ns", "")).split("|")]
     return "/".join(one for one in names if one and not one.isdigit())
+
+
+def _finished(values: Mapping[str, Any], run: str, started: float) -> RunFinished:
+    """The end of a turn that a plain stream came to, from the last values it saw."""
+    status = values.get("status", "running")
+    reason = values.get("reason")
+    usages = [one.usage for one in (values.get("deliverables") or {}).values()]
+    usd = sum(usages, NO_USAGE).usd
+    return RunFinished(
+        at=now(),
+        path="",
+        run=run,
+        status="waiting" if status == "running" else status,
+        answer=values.get("answer") or "",
+        reason=reason.message if reason else "",
+        seconds=now() - started,
+        usd=usd,
+    )

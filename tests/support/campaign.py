@@ -22,9 +22,9 @@ import langchain_openai  # noqa: F401 - imported before the forks
 
 from troupe import StoreError, agent, resume, run, sequential
 from troupe.agents.money.prices import known
-from troupe.doors import Durability
 from troupe.graphs.team import TeamGraph
 from troupe.sqlite import SqliteStore
+from troupe.underway import Durability
 
 # Everything that the store writes; a kill comes before or after the n-th of them.
 BOUNDARIES = ("put", "put_writes", "_reserve", "_record", "_begin", "_end", "_acquire", "_release")
@@ -65,7 +65,7 @@ def live(act: Callable[[], Any], out: Path) -> bool:
         return not os.WIFSIGNALED(os.waitpid(pid, 0)[1])
     try:
         out.write_text(json.dumps(act()))
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - a child must never go on as its parent
         traceback.print_exc()
         os._exit(1)
     os._exit(0)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +29,19 @@ class Paid:
     def environment(self) -> dict[str, str]:
         return {**os.environ, "OPENAI_BASE_URL": self.url, "OPENAI_API_KEY": "sk-test-only", "TROUPE_RETRIES": "0"}
 
+    def asked(self) -> int:
+        """How many calls the server has received."""
+        return self.log.read_text().count('"received"') if self.log.exists() else 0
+
 
 @pytest.fixture
-def paid(tmp_path: Path) -> Iterator[Paid]:
+def paid(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Paid]:
     script, log = tmp_path / "script.json", tmp_path / "calls.jsonl"
-    script.write_text(json.dumps({f"You are step-{number}.": [f"answer {number}"] for number in range(1, 6)}))
+    lines: dict[str, list[Any]] = {f"You are step-{number}.": [f"answer {number}"] for number in range(1, 6)}
+    lines["You are the judge."] = [{"data": {"passed": True}}]
+    if "in_flight" in request.node.name:
+        lines["You are step-4."].insert(0, {"hang": True})
+    script.write_text(json.dumps(lines))
     command = [sys.executable, "-m", "tests.support.openai_server", "--script", str(script), "--log", str(log)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:
         assert server.stdout is not None
@@ -85,3 +95,52 @@ out.write_text(json.dumps(second_life(db, 5, "sync")))
     assert results[0]["status"] == "completed"
     assert results[0] == results[1] == results[2]
     assert paid.log.read_text().count('"received"') - made <= 5 - made + 1
+
+
+NESTED = """
+import tests.support.campaign as campaign
+from troupe import Step, agent, gate, review, sequential
+
+def team(steps):
+    first, second, third = (agent(f"step-{number}", f"You are step-{number}.") for number in (1, 2, 3))
+    judged = Step(second, gate=gate(review(by=agent("judge", "You are the judge."))))
+    return sequential(first, Step(sequential(judged, third, name="inner"), name="inner"))
+
+campaign.team = team
+campaign.main()
+"""
+
+
+@pytest.mark.parametrize(("durability", "every"), [("sync", 2), ("async", 3)])
+def test_a_nested_team_with_a_reviewer_killed_at_any_write_repeats_no_recorded_call(
+    durability: str, every: int, paid: Paid, tmp_path: Path
+) -> None:
+    (folder := tmp_path / "runs").mkdir()
+    options = ["--folder", str(folder), "--log", str(paid.log), "--durability", durability, "--every", str(every)]
+    command = [sys.executable, "-c", NESTED, *options]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=paid.environment, timeout=240)
+    assert done.returncode == 0, done.stderr
+    kills = [json.loads(line) for line in done.stdout.splitlines()]
+    assert sum(kill["killed"] for kill in kills) >= 15
+    for kill in kills:
+        assert kill["status"] == "completed", kill
+        assert kill["contents"] == {"step-1": "answer 1", "inner": "answer 3"}, kill
+        assert kill["again"] == 4 - kill["recorded"], kill
+        assert 0 <= kill["made"] - kill["recorded"] <= 1, kill
+        assert kill["calls"] == 4, kill
+
+
+def test_a_call_that_was_in_flight_when_its_process_died_is_made_once_more(paid: Paid, tmp_path: Path) -> None:
+    code = "import sys; from tests.support.campaign import *; first_life(Path(sys.argv[1]), 5, 'sync', 0, '')"
+    db = tmp_path / "runs.db"
+    with subprocess.Popen([sys.executable, "-c", code, str(db)], cwd=ROOT, env=paid.environment) as child:
+        deadline = time.monotonic() + 60
+        while paid.asked() < 4 and child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        child.kill()
+    assert (child.returncode, paid.asked()) == (-signal.SIGKILL, 4), "killed while the server kept step 4 waiting"
+    code = "import sys; from tests.support.campaign import *; print(json.dumps(second_life(Path(sys.argv[1]), 5, 'sync')))"
+    again = subprocess.run([sys.executable, "-c", code, str(db)], cwd=ROOT, env=paid.environment, capture_output=True, text=True)
+    ended = json.loads(again.stdout)
+    assert (ended["status"], ended["contents"]["step-5"], ended["calls"]) == ("completed", "answer 5", 5)
+    assert paid.asked() == 6, "step 4 once more, and step 5"

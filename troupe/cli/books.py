@@ -232,7 +232,7 @@ async def _standing(db: Path | None, run: str) -> tuple[Result, Turn]:
 async def recorded(store: SqliteStore, turn: Turn) -> Result:
     """A turn as the journal and the last checkpoint know it, without its graph."""
     from troupe.agents.contracts import Deliverable, Reason
-    from troupe.doors import read_question
+    from troupe.questions import read_question
     from troupe.result import Result
 
     status: Any = await standing(store, turn)

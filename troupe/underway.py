@@ -1,0 +1,250 @@
+"""One turn under way: begun, gone on with, stopped, rolled back, and told how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import time
+from contextlib import suppress
+from typing import Any, Literal
+from urllib.parse import quote
+
+from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage
+from langgraph.errors import GraphDrained, GraphRecursionError
+from langgraph.runtime import RunControl
+from langgraph.types import Command
+
+from troupe.agents.context import TeamContext
+from troupe.agents.contracts import Reason, RunStatus
+from troupe.agents.errors import (
+    InputError,
+    StoreError,
+    UnknownName,
+    describe,
+)
+from troupe.agents.events import Event, Notice, RunFinished, RunStarted, Waiting
+from troupe.agents.journal import Journal
+from troupe.agents.models import is_simulated
+from troupe.agents.money.prices import known
+from troupe.agents.scope import RunScope
+from troupe.graphs.node import SCOPE, Here
+from troupe.graphs.team import Team
+from troupe.graphs.work import roll_back
+from troupe.inputs import restored
+from troupe.questions import answers_by_id, read_question
+from troupe.result import Result
+from troupe.sqlite import SqliteStore, Turn
+
+Durability = Literal["sync", "async"]
+GRACE = 10.0
+"""Seconds that calls in flight get to finish and be recorded when a run is asked to stop."""
+
+
+class Underway:
+    """A turn of a run, ready to go."""
+
+    def __init__(
+        self,
+        team: Team,
+        turn: Turn,
+        context: TeamContext,
+        journal: Journal,
+        store: SqliteStore | None,
+        durability: Durability,
+    ) -> None:
+        self.team = team
+        self.turn = turn
+        self.context = context
+        self.store = store
+        self.durability = durability
+        self.scope = RunScope(context, turn.thread, journal=journal, durable=store is not None)
+        self.config: Any = {"configurable": {"thread_id": turn.thread, SCOPE: self.scope}}
+        self.read: Any = {"configurable": {"thread_id": turn.thread}}
+
+    async def go(self, given: Any, stop: asyncio.Event | None, resumed: bool = False) -> Result:
+        """Run until the turn ends, waits or is stopped."""
+        if given is not None and not isinstance(given, Command):
+            state = await self._state()
+            self.scope.advance = self.turn.turn - state.get("turn", 0) if self.store is not None else 1
+        self._tell(
+            RunStarted(
+                time.time(), "", self.turn.thread, self.turn.workflow, self.turn.turn, self.scope.simulated, resumed
+            )
+        )
+        if self.context.budget is not None and not self.scope.simulated:
+            self._warn_of_unknown_prices()
+        status: RunStatus | None = None
+        reason: Reason | None = None
+        try:
+            await self._invoke(given, stop)
+        except (GraphDrained, _Stopped):
+            status = "stopped"
+            reason = Reason(kind="stopped", message=f"Stopped. Go on with: {self._resume()}")
+        except GraphRecursionError as error:
+            status, reason = "partial", Reason(kind="limit", message=str(error))
+        except (asyncio.CancelledError, Exception) as error:
+            why = "The run was cancelled." if isinstance(error, asyncio.CancelledError) else describe(error)
+            with suppress(StoreError):  # what went wrong may be the store itself
+                await asyncio.shield(self._end("stopped", why))
+            raise
+        result = await self.result(status, reason)
+        await self._end(result.status, result.reason.message if result.reason else None)
+        for one in result.waiting:
+            self._tell(Waiting(time.time(), one.step, one.id, one.question, one.options))
+        seconds = self.scope.clock() - self.scope.started
+        why = result.reason.message if result.reason else ""
+        self._tell(
+            RunFinished(time.time(), "", result.run, result.status, result.answer, why, seconds, result.usage.usd)
+        )
+        return result
+
+    async def go_on(self, answers: Any, stop: asyncio.Event | None) -> Result:
+        """Go on from where the turn stands."""
+        snapshot = await self.team.aget_state(self.read)
+        state = snapshot.values or {}
+        if state.get("turn", 0) < self.turn.turn:
+            if answers is not None:
+                raise InputError(f"Run {self.turn.thread} asks nothing.")
+            return await self.go(restored(self.turn.input), stop, resumed=True)
+        asked = {one.id: one.value for one in snapshot.interrupts}
+        if answers is not None:
+            return await self.go(Command(resume=answers_by_id(answers, asked, self.turn.thread)), stop, resumed=True)
+        # The snapshot's `next` is empty, too, when a step's writes were saved and the checkpoint after it was not.
+        if asked or state.get("status") != "running":
+            return await self.result(None, None)
+        return await self.go(None, stop, resumed=True)
+
+    async def roll_back(self, to: str) -> None:
+        """Write that `to` and every step after it is to be redone: a forward write, never a fork."""
+        steps = self.team.steps
+        names = [one.name for one in steps]
+        if to not in names:
+            raise UnknownName("step", to, names)
+        state = await self._state()
+        done = state.get("deliverables", {})
+        index = names.index(to)
+        before = [one for one in steps[:index] if one.name not in done or not done[one.name].usable]
+        if not done or before:
+            lacking = ", ".join(one.name for one in before) or "the run has delivered nothing"
+            raise InputError(
+                f"Run {self.turn.thread} cannot begin again at {to!r}: not delivered before it: {lacking}."
+            )
+        here = Here(self.scope, self.config, "")
+        update = await roll_back(steps[index:], done, state, here)
+        messages = state.get("messages", [])
+        last = max((i for i, one in enumerate(messages) if isinstance(one, HumanMessage)), default=len(messages))
+        update |= {"status": "running", "reason": None, "answer": ""}
+        # The answer that is being redone is no part of the conversation.
+        update["messages"] = [
+            RemoveMessage(id=str(one.id)) for one in messages[last + 1 :] if isinstance(one, AIMessage)
+        ]
+        previous = steps[index - 1] if index else None
+        nodes = self.team.builder.nodes
+        came_from = "__start__"
+        if previous is not None:
+            came_from = f"{previous.name}.gate" if f"{previous.name}.gate" in nodes else previous.name
+        await self.team.aupdate_state(self.read, update, as_node=came_from)
+
+    async def result(self, status: RunStatus | None, reason: Reason | None) -> Result:
+        """The turn as it stands."""
+        snapshot = await self.team.aget_state(self.read) if self.team.checkpointer else None
+        state = (snapshot.values if snapshot else None) or {}
+        if state.get("turn", 0) < self.turn.turn and self.store is not None:
+            state = {}
+        delivered = self.team.restored(state.get("deliverables", {}))
+        order = [one.name for one in self.team.steps]
+        done = {name: delivered[name] for name in [*order, *(delivered.keys() - set(order))] if name in delivered}
+        usable = [name for name, one in done.items() if one.usable]
+        waiting = tuple(read_question(one) for one in snapshot.interrupts) if snapshot and status is None else ()
+        ended: RunStatus = status or ("waiting" if waiting else state.get("status", "stopped"))
+        ended = "stopped" if ended == "running" else ended
+        return Result(
+            run=self.turn.thread,
+            workflow=self.turn.workflow,
+            task=self.turn.task,
+            turn=self.turn.turn,
+            status=ended,
+            reason=reason or state.get("reason"),
+            answer=state.get("answer") or (done[usable[-1]].content if usable else ""),
+            deliverables=done,
+            usage=await self._used(),
+            missing=() if ended in ("waiting", "stopped") else tuple(one for one in order if one not in usable),
+            waiting=waiting,
+            simulated=self.scope.simulated,
+        )
+
+    async def _invoke(self, given: Any, stop: asyncio.Event | None) -> None:
+        control = RunControl()
+        task = asyncio.ensure_future(
+            self.team.ainvoke(given, self.config, context=self.context, durability=self.durability, control=control)
+        )
+        if stop is None:
+            await task
+            return
+        asked = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({task, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                self.scope.stopping = True
+                control.request_drain("asked to stop")
+                await self._finish_calls(task)
+                if not task.done():
+                    task.cancel()
+                    await asyncio.wait({task})
+                    if task.cancelled():
+                        raise _Stopped
+            await task
+        finally:
+            asked.cancel()
+            if not task.done():
+                task.cancel()
+
+    async def _finish_calls(self, task: asyncio.Future[Any]) -> None:
+        """Give what is in flight its time; end sooner when nothing is left in flight."""
+        ends = asyncio.get_running_loop().time() + GRACE
+        while not task.done() and (left := ends - asyncio.get_running_loop().time()) > 0:
+            if not self.scope.working:
+                # The last call is recorded; its step may still write its checkpoint.
+                await asyncio.wait({task}, timeout=min(left, 0.25))
+                if not self.scope.working:
+                    return
+            idle = asyncio.ensure_future(self.scope.idle.wait())
+            await asyncio.wait({task, idle}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            idle.cancel()
+
+    async def _state(self) -> dict[str, Any]:
+        if not self.team.checkpointer:
+            return {}
+        return (await self.team.aget_state(self.read)).values or {}
+
+    async def _used(self) -> Any:
+        if self.store is None:
+            return self.scope.spent
+        return await self.store.spent(f"{quote(self.turn.thread, safe='')}/{self.turn.turn}")
+
+    async def _end(self, status: str, reason: str | None) -> None:
+        if self.store is not None:
+            await self.store.end(self.turn, status, reason, await self._used())
+
+    def _resume(self) -> str:
+        """The command to go on with, enough as it stands."""
+        from troupe.checkpoints import default_path
+
+        command = f"troupe resume {shlex.quote(self.turn.thread)}"
+        if self.store is None or self.store.path == str(default_path()):
+            return command
+        return f"{command} --db {shlex.quote(self.store.path)}"
+
+    def _tell(self, event: Event) -> None:
+        self.scope.tell(event)
+
+    def _warn_of_unknown_prices(self) -> None:
+        for spec in {one for one in self.scope.models.chosen.values() if isinstance(one, str)}:
+            provider, _, name = spec.partition(":")
+            if not is_simulated(spec) and not known(name, provider):
+                text = f"No price is known for {spec}: the budget cannot be kept."
+                self._tell(Notice(time.time(), "", text))
+
+
+class _Stopped(Exception):
+    """The run was asked to stop, and did."""
