@@ -11,7 +11,7 @@ from troupe.agents.agent import Agent
 from troupe.agents.call import Call
 from troupe.agents.context import TeamContext
 from troupe.agents.contracts import Brief, Deliverable, Failed, Ok
-from troupe.agents.errors import NotCompleted
+from troupe.agents.errors import InputError, NotCompleted
 from troupe.agents.journal import MemoryJournal
 from troupe.agents.scope import RunScope
 from troupe.agents.settings import Settings
@@ -21,8 +21,11 @@ async def work_alone(agent: Agent, brief: Brief, config: RunnableConfig | None =
     """What the agent makes of a brief.
 
     Raises:
+        InputError: that is no brief.
         NotCompleted: the call failed; says why.
     """
+    if not isinstance(brief, Brief):
+        raise InputError(f"{agent.name} takes a brief, not {type(brief).__name__}: Brief(task=...).")
     settings = await asyncio.to_thread(Settings.refresh)
     scope = RunScope(TeamContext(), "alone", settings=settings, journal=MemoryJournal())
     named = brief if brief.step else brief.model_copy(update={"step": agent.name})

@@ -46,8 +46,15 @@ async def call_function(function: Callable[..., Any], *args: Any) -> Any:
     """What a function gives, sync or async; a sync one runs in a thread, so that it holds nobody up."""
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
         return await function(*args)
-    result = await asyncio.to_thread(function, *args)
+    result = await asyncio.to_thread(_ending, function, *args)
     return await result if inspect.isawaitable(result) else result
+
+
+def _ending(function: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return function(*args)
+    except StopIteration as error:  # no future can hold it, and whoever waits for that would wait for ever
+        raise RuntimeError(f"StopIteration {error}".strip()) from error
 
 
 def as_deliverable(value: Any, name: str, brief: Brief, schema: type[BaseModel] | None = None) -> Deliverable:

@@ -23,7 +23,7 @@ def _ended(maker: asyncio.Task[None]) -> None:
 
 
 async def detached(chunks: AsyncGenerator[T]) -> AsyncGenerator[T]:
-    """The same chunks, each made when it is asked for; the maker is cancelled once, and waited for where that may be."""
+    """The same chunks, each made when it is asked for; the maker is cancelled once, and waited for if possible."""
     wanted = asyncio.Semaphore(0)
     made: asyncio.Queue[tuple[T] | None] = asyncio.Queue()
 

@@ -18,7 +18,6 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, StateGraph
-from langgraph.runtime import Runtime
 
 from tests.support.teams import PRICE, Crash, Mortal, paced, patient, priced, steps_asked, text_asked
 from troupe import (
@@ -127,7 +126,9 @@ def drawn(graph: Any) -> tuple[set[str], dict[tuple[str, str], set[str]]]:
     edges: dict[tuple[str, str], set[str]] = {}
     for edge in graph.edges:
         words = str(edge.data).removesuffix(f" {edge.target}").split(" or ") if edge.conditional else []
-        edges.setdefault((known.get(edge.source, edge.source), known.get(edge.target, edge.target)), set()).update(words)
+        edges.setdefault((known.get(edge.source, edge.source), known.get(edge.target, edge.target)), set()).update(
+            words
+        )
     return {known.get(one, one) for one in graph.nodes}, edges
 
 
@@ -193,7 +194,10 @@ def test_a_dead_worker_is_noted_and_what_others_finished_is_kept(example: Exampl
 
 @every_death
 def test_a_worker_that_comes_back_is_asked_again_and_nothing_is_lost(example: Example, dead: str) -> None:
-    lines: dict[str, Any] = {**example.said(), dead: [ConnectionError("gone"), ConnectionError("gone"), *example.said()[dead]]}
+    lines: dict[str, Any] = {
+        **example.said(),
+        dead: [ConnectionError("gone"), ConnectionError("gone"), *example.said()[dead]],
+    }
     context = TeamContext(models=scripted(lines), executor=patient())
     result = run(example.make(), "a poem", context=context, db=":memory:")
     assert (result.status, result.answer, result[dead].attempts) == ("completed", example.answered(), 3)
@@ -316,7 +320,9 @@ def test_three_turns_on_one_thread_with_a_users_saver(example: Example, kind: st
         answers = []
         for n in (1, 2, 3):
             config: Any = {"configurable": {"thread_id": "t"}}
-            state = team.invoke({"messages": [HumanMessage(f"question {n}")]}, config, context=TeamContext(models=model))
+            state = team.invoke(
+                {"messages": [HumanMessage(f"question {n}")]}, config, context=TeamContext(models=model)
+            )
             assert state["status"] == "completed" and state["turn"] == n
             assert {done.rounds for done in state["deliverables"].values()} == {1}
             answers.append(state["messages"][-1].text)

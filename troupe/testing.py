@@ -25,7 +25,8 @@ def no_real_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     async def guarded(self: Models, wanted: Any) -> Any:
         if is_simulated(wanted):
             return await safe(self, wanted)
-        refused.append(f"A real model was asked for in a test: {wanted!r}. Give model=scripted(...).")
+        name = wanted if isinstance(wanted, str) else type(wanted).__name__
+        refused.append(f"A real model was asked for in a test: {name}. Give model=scripted(...).")
         raise AssertionError(refused[-1])
 
     monkeypatch.setattr(Models, "safe", guarded)

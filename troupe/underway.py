@@ -6,6 +6,7 @@ import asyncio
 import shlex
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -64,8 +65,10 @@ class Underway:
     async def go(self, given: Any, stop: asyncio.Event | None, resumed: bool = False) -> Result:
         """Run until the turn ends, waits or is stopped."""
         if given is not None and not isinstance(given, Command):
-            state = await self._state()
-            self.scope.advance = self.turn.turn - state.get("turn", 0) if self.store is not None else 1
+            before = (await self._state()).get("turn", 0)
+            if self.store is None:  # only the caller's own saver knows how many turns there were
+                self.turn = replace(self.turn, turn=before + 1)
+            self.scope.advance = self.turn.turn - before
         self._tell(
             RunStarted(
                 time.time(), "", self.turn.thread, self.turn.workflow, self.turn.turn, self.scope.simulated, resumed

@@ -17,7 +17,7 @@ from troupe.agents.settings import Settings
 def scope_of(model: Any = None, **options: Any) -> RunScope:
     """A run's scope with a journal of its own; `context` has further fields of the context."""
     context = TeamContext(models=model, **options.pop("context", {}))
-    return RunScope(context, "t", **{"journal": MemoryJournal(), "settings": Settings(), **options})
+    return RunScope(context, "t", **{"journal": MemoryJournal(), "settings": Settings.load(), **options})
 
 
 def call_of(

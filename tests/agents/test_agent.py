@@ -8,7 +8,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 
-from troupe import BuildError, Brief, Deliverable, NotCompleted, Role, UnknownName, agent, scripted
+from troupe import Brief, BuildError, Deliverable, NotCompleted, Role, UnknownName, agent, scripted
 from troupe.agents.alone import work_alone
 from troupe.agents.chat import ChatAgent
 from troupe.agents.contracts import Usage, Verdict
@@ -85,11 +85,11 @@ def test_a_role_that_is_not_there_is_refused_when_the_agent_is_made() -> None:
 
 # ----------------------------------------------------------------------------------------------------------- alone
 
-poet = agent("poet", "Write verse.", model=scripted({"poet": ["one", "two", "three"] * 20}))
+poet = agent("poet", "Write verse.")
 
 
 @pytest.fixture(autouse=True)
-def _a_model(monkeypatch: pytest.MonkeyPatch) -> Any:
+def _a_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """Alone, an agent asks the settings' model; a fresh script stands in for it."""
     model = scripted({"poet": [f"verse {number}" for number in range(50)]})
 
@@ -97,7 +97,6 @@ def _a_model(monkeypatch: pytest.MonkeyPatch) -> Any:
         return model
 
     monkeypatch.setattr("troupe.agents.models.Models.get", get)
-    return model
 
 
 def test_it_can_be_invoked_from_anywhere() -> None:
@@ -123,13 +122,15 @@ def test_a_batch_gives_results_in_order() -> None:
 
 
 def test_it_is_a_link_of_a_chain() -> None:
-    chain = RunnableLambda(lambda topic: Brief(task=topic)) | poet | RunnableLambda(lambda done: done.content.upper())
+    chain: Any = (
+        RunnableLambda(lambda topic: Brief(task=topic)) | poet | RunnableLambda(lambda done: done.content.upper())
+    )
     assert chain.invoke("rain") == "VERSE 0"
     assert asyncio.run(chain.ainvoke("rain")) == "VERSE 1"
     assert chain.with_retry().invoke("rain") == "VERSE 2"
 
 
-def test_callbacks_of_the_chain_see_its_model(_a_model: Any) -> None:
+def test_callbacks_of_the_chain_see_its_model() -> None:
     seen: list[str] = []
 
     class Listener(BaseCallbackHandler):
@@ -155,7 +156,7 @@ def test_what_is_no_brief_is_refused_with_what_is(given: Any) -> None:
         poet.invoke(given)
 
 
-async def test_nothing_is_kept_of_a_call_made_alone(_a_model: Any) -> None:
+async def test_nothing_is_kept_of_a_call_made_alone() -> None:
     first = await work_alone(poet, Brief(task="x"))
     second = await work_alone(poet, Brief(task="x"))
     assert (first.content, second.content) == ("verse 0", "verse 1")
@@ -165,7 +166,9 @@ async def test_nothing_is_kept_of_a_call_made_alone(_a_model: Any) -> None:
 
 
 def test_values_are_frozen_and_add_up() -> None:
-    assert (Usage(usd=0.5, calls=1) + Usage(usd=0.25, calls=2, estimated=True)) == Usage(usd=0.75, calls=3, estimated=True)
+    assert (Usage(usd=0.5, calls=1) + Usage(usd=0.25, calls=2, estimated=True)) == Usage(
+        usd=0.75, calls=3, estimated=True
+    )
     assert (Usage() + Usage(usd=None)).usd is None
     done = Deliverable(step="a", content="x")
     assert done.but(status="accepted").usable and not done.usable

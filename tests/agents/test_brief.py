@@ -12,11 +12,13 @@ from troupe.agents.contracts import Message
 from troupe.agents.text import clean, fit, shorten, summary, tokens
 
 WORDS = st.lists(
-    st.text(max_size=40) | st.builds(lambda part, times: part * times, st.text(min_size=1, max_size=9), st.integers(1, 9000)),
+    st.text(max_size=40)
+    | st.builds(lambda part, times: part * times, st.text(min_size=1, max_size=9), st.integers(1, 9000)),
     max_size=3,
 ).map("".join)
 DONE = st.dictionaries(
-    st.sampled_from(["a", "b", "c"]), st.builds(lambda content: Deliverable(step="s", content=content, status="accepted"), WORDS)
+    st.sampled_from(["a", "b", "c"]),
+    st.builds(lambda content: Deliverable(step="s", content=content, status="accepted"), WORDS),
 )
 OVERHEAD = 900  # headings, fences and the lines that say what was left out; none of it grows with the work
 

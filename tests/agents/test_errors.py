@@ -1,6 +1,5 @@
 """How any exception is read: what kind of failure it is, and whether another try may help."""
 
-import asyncio
 import concurrent.futures
 import json
 import math
@@ -31,12 +30,15 @@ from troupe.agents.errors import (
     retry_after,
 )
 
-REQUEST = httpx.Request("POST", "http://127.0.0.1/v1/chat/completions")
+# The client has an httpx of its own, whose classes have the same names.
+REQUEST: Any = httpx.Request("POST", "http://127.0.0.1/v1/chat/completions")
 
 
-def response(status: int, code: str | None = None, **headers: str) -> httpx.Response:
+def response(status: int, code: str | None = None, **headers: str) -> Any:
     body = {"error": {"message": "it went wrong", "code": code}}
-    return httpx.Response(status, json=body, headers={k.replace("_", "-"): v for k, v in headers.items()}, request=REQUEST)
+    return httpx.Response(
+        status, json=body, headers={k.replace("_", "-"): v for k, v in headers.items()}, request=REQUEST
+    )
 
 
 def by_status(status: int, code: str | None = None) -> openai.APIStatusError:
@@ -145,7 +147,7 @@ TABLE: list[tuple[BaseException, str, bool]] = [
     (BrokenPipeError("gone"), "connection", True),
     (socket.gaierror(-2, "Name or service not known"), "connection", True),
     (TimeoutError("slow"), "timeout", True),
-    (asyncio.TimeoutError("slow"), "timeout", True),
+    (TimeoutError("slow"), "timeout", True),
     (concurrent.futures.TimeoutError("slow"), "timeout", True),
     (not_json(), "server", True),
     (FileNotFoundError("x"), "code", False),

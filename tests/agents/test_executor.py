@@ -1,6 +1,7 @@
 """The seam that runs every call: cap, retries, deadline, cancellation and the record of what was done."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -49,7 +50,7 @@ class Failing(Agent):
 
 def rate_limited(seconds: str) -> Exception:
     request = httpx.Request("POST", "http://127.0.0.1")
-    response = httpx.Response(429, headers={"retry-after": seconds}, request=request)
+    response: Any = httpx.Response(429, headers={"retry-after": seconds}, request=request)
     return openai.RateLimitError("slow down", response=response, body=None)
 
 
@@ -120,7 +121,9 @@ async def test_waits_grow_and_have_some_jitter() -> None:
 
 async def test_what_the_server_asks_for_is_waited() -> None:
     waited = Waits()
-    outcome = await outcome_of(Failing(rate_limited("3"), rate_limited("0.5")), scope_of(executor=Executor(sleep=waited.sleep)))
+    outcome = await outcome_of(
+        Failing(rate_limited("3"), rate_limited("0.5")), scope_of(executor=Executor(sleep=waited.sleep))
+    )
     assert isinstance(outcome, Ok) and outcome.attempts == 3
     assert waited == [3.0, 0.5]
 
@@ -285,10 +288,8 @@ async def test_whoever_waits_is_served_in_order() -> None:
 async def test_a_failure_gives_its_slot_back() -> None:
     executor = impatient(cap=1)
     for error in (KeyError("x"), ConnectionError("x"), asyncio.CancelledError(), GraphInterrupt(())):
-        try:
+        with contextlib.suppress(GraphInterrupt):
             await outcome_of(Failing(error), scope_of(executor=executor))
-        except GraphInterrupt:
-            pass
         assert executor._slots._free == 1
 
 
@@ -463,7 +464,9 @@ async def test_a_journal_that_fails_raises_because_nothing_could_be_kept() -> No
         await outcome_of(works(), scope_of(journal=Broken()))
 
 
-@pytest.mark.parametrize("make", [lambda: works(), lambda: Failing(KeyError("x")), lambda: Failing(ConnectionError("x"))])
+@pytest.mark.parametrize(
+    "make", [lambda: works(), lambda: Failing(KeyError("x")), lambda: Failing(ConnectionError("x"))]
+)
 async def test_the_current_call_is_known_inside_and_forgotten_after(make: Callable[[], Agent]) -> None:
     worker = make()
     await outcome_of(worker, scope_of(executor=impatient()))

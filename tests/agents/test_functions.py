@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import math
 import threading
 from contextvars import ContextVar
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.agents.calls import outcome_of
-from troupe import BuildError, Brief, Deliverable
+from troupe import Brief, BuildError, Deliverable
 from troupe.agents.contracts import Failed, Ok
 from troupe.agents.functions import FunctionAgent, as_deliverable
 
@@ -71,8 +70,7 @@ async def test_a_sync_function_holds_nobody_up_and_sees_the_callers_context() ->
         return f"{who.get()} in {threading.current_thread() is threading.main_thread()}"
 
     task = asyncio.create_task(worked(blocks))
-    while not entered.is_set():
-        await asyncio.sleep(0)
+    await asyncio.to_thread(entered.wait)
     leave.set()
     assert (await task).content == "me in False"
 
@@ -102,7 +100,7 @@ async def test_a_value_is_made_of_whatever_fits_the_schema(value: Any) -> None:
     assert (await worked(lambda _: value, Point)).data == Point(x=1)
 
 
-@pytest.mark.parametrize("value", [{"y": 1}, "no JSON", Verdict := {"x": "many"}])
+@pytest.mark.parametrize("value", [{"y": 1}, "no JSON", {"x": "many"}])
 async def test_what_does_not_fit_the_schema_fails(value: Any) -> None:
     assert "f returned no valid Point" in await failed(lambda _: value, Point)
 
@@ -115,7 +113,7 @@ async def test_what_is_none_of_the_kinds_fails_with_those_that_are(value: Any) -
 async def test_data_that_is_no_json_fails_and_does_not_crash_the_run() -> None:
     loop: list[Any] = []
     loop.append(loop)
-    for value in ({"a": object()}, loop, {"a": math.inf}, {(1, 2): 3}):
+    for value in ({"a": object()}, loop, {(1, 2): 3}):
         assert "not JSON" in await failed(lambda _, value=value: value)
     for made in (object(), {"a": {1: object()}}):
         assert "not JSON" in await failed(lambda _, made=made: Deliverable(step="", content="x", data=made))

@@ -15,7 +15,7 @@ MODEL = scripted(["x"])
 
 
 def settings(**values: Any) -> Settings:
-    return Settings(**values)
+    return Settings.load(**values)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,9 @@ async def test_a_chat_model_of_the_callers_is_not_changed() -> None:
     assert (used.max_retries, used.stream_usage) == (0, True) and used.root_async_client is not client
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/v1", "http://localhost:1/v1", "http://192.168.0.9:1/v1", "https://far.example/v1"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:1/v1", "http://localhost:1/v1", "http://192.168.0.9:1/v1", "https://far.example/v1"]
+)
 async def test_a_provider_without_key_env_is_asked_without_a_key(url: str) -> None:
     models = Models("own:llama-3", settings(providers={"own": Provider(base_url=url)}))
     model: Any = await models.get("standard")

@@ -24,10 +24,10 @@ def test_simulated(no_real_models):
     assert run(writer, "x", db=":memory:").status == "completed"
 
 def test_spec(no_real_models):
-    assert run(writer, "x", model="openai:gpt-5", db=":memory:").status == "failed"
+    run(writer, "x", model="openai:gpt-5", db=":memory:")
 
 def test_object(no_real_models):
-    assert run(writer, "x", model=real(), db=":memory:").status == "failed"
+    run(writer, "x", model=real(), db=":memory:")
 
 def test_step(no_real_models):
     assert run(sequential(real()), "x", db=":memory:").status == "failed"
@@ -37,9 +37,10 @@ def test_step(no_real_models):
 
 
 def test_what_calls_nothing_is_allowed_and_a_real_model_ends_the_test_in_error(result: pytest.RunResult) -> None:
-    # The step's failure alone would pass unseen in a test that expects a failed run.
-    result.assert_outcomes(passed=5, errors=3)
-    result.stdout.fnmatch_lines(["*A real model was asked for in a test: 'openai:gpt-5'. Give model=scripted(...)*"])
+    # Inside a step the refusal is a failure like any other, and would pass unseen in a test that expects one.
+    result.assert_outcomes(passed=3, failed=2, errors=3)
+    for name in ("openai:gpt-5", "ChatOpenAI"):
+        result.stdout.fnmatch_lines([f"*A real model was asked for in a test: {name}. Give model=scripted(...).*"])
 
 
 def test_the_fixture_is_there_without_being_imported(pytester: pytest.Pytester) -> None:

@@ -85,7 +85,9 @@ def test_the_model_of_the_front_matter_is_a_tier_or_a_spec(
     assert (role.tier, role.model) == (tier, model)
 
 
-@pytest.mark.parametrize("text", ["Do it.", "---\n---\nDo it.", "\ufeff---\ntitle: x\n---\r\nDo it.\r\n", "---\nname:\n---\nDo it."])
+@pytest.mark.parametrize(
+    "text", ["Do it.", "---\n---\nDo it.", "\ufeff---\ntitle: x\n---\r\nDo it.\r\n", "---\nname:\n---\nDo it."]
+)
 def test_without_a_name_the_file_has_the_role_its_own(text: str, folder: Path) -> None:
     role = read_role(written(folder, text))
     assert (role.name, role.prompt) == ("triage", "Do it.")
@@ -158,9 +160,7 @@ def test_an_empty_folder_has_no_roles(folder: Path) -> None:
     assert read_roles(folder) == {}
 
 
-def test_roles_of_the_projects_folder_are_found_by_name_and_go_before_the_roster(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_roles_of_the_projects_folder_are_found_by_name_and_go_before_the_roster(folder: Path, tmp_path: Path) -> None:
     written(folder, "Sort the ticket.")
     written(folder, "---\ntier: premium\n---\nOur own way to test.", "qa-engineer.md")
     (tmp_path / "troupe.toml").write_text('roles = "team"\n')
@@ -189,7 +189,7 @@ def test_a_name_that_would_break_a_graph_is_refused(name: str) -> None:
 def test_a_role_is_frozen_and_takes_no_unknown_field() -> None:
     role = Role(name="x", prompt="Do.")
     with pytest.raises(ValidationError):
-        role.name = "y"  # type: ignore[misc]
+        role.name = "y"
     with pytest.raises(ValidationError):
         Role(name="x", prompt="Do.", colour="blue")  # type: ignore[call-arg]
 

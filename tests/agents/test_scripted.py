@@ -87,10 +87,12 @@ def test_a_script_without_lines_is_refused() -> None:
         scripted({})
 
 
-# -------------------------------------------------------------------------------------------------------- kinds of lines
+# ------------------------------------------------------------------------------------------------------- kinds of lines
 
 
-@pytest.mark.parametrize("line", [Ticket(kind="bug"), {"kind": "bug"}, '{"kind": "bug"}', 'So:\n```json\n{"kind": "bug",}\n```'])
+@pytest.mark.parametrize(
+    "line", [Ticket(kind="bug"), {"kind": "bug"}, '{"kind": "bug"}', 'So:\n```json\n{"kind": "bug",}\n```']
+)
 def test_a_value_can_be_a_model_a_dict_or_text_that_holds_one(line: Any) -> None:
     result = done(Step(writer, returns=Ticket), [line])
     assert result["writer"].data == Ticket(kind="bug")
@@ -191,7 +193,16 @@ def same(first: Result, second: Result) -> bool:
 
     def seen(result: Result) -> Any:
         steps = {
-            name: (one.status, one.content, one.data, one.rounds, one.score, one.agent, one.usage.tokens, one.usage.calls)
+            name: (
+                one.status,
+                one.content,
+                one.data,
+                one.rounds,
+                one.score,
+                one.agent,
+                one.usage.tokens,
+                one.usage.calls,
+            )
             for name, one in result.deliverables.items()
         }
         return result.status, result.answer, steps, result.usage.tokens, result.usage.calls, result.missing

@@ -87,7 +87,9 @@ def test_tiers_and_providers_are_tables(tmp_path: Path) -> None:
     )
 
 
-def test_a_tier_of_the_environment_goes_before_that_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tier_of_the_environment_goes_before_that_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     toml(tmp_path, '[tiers]\npremium = "openai:gpt-5"')
     monkeypatch.setenv("TROUPE_TIER_PREMIUM", "openai:gpt-6")
     assert Settings.load().tiers() == {"premium": "openai:gpt-6"}

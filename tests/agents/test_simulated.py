@@ -87,7 +87,7 @@ def test_its_scores_are_high_whatever_the_seed(seed: int) -> None:
 @pytest.mark.parametrize("spec", ["simulated:x", "simulated:1.5"])
 def test_a_seed_is_a_number(spec: str) -> None:
     with pytest.raises(SettingsError, match="a seed, a number"):
-        make(spec, Settings(), asyncio.new_event_loop())
+        make(spec, Settings.load(), asyncio.new_event_loop())
 
 
 # ---------------------------------------------------------------------------------------------------- values of a shape
@@ -224,7 +224,7 @@ def test_two_runs_give_the_same_value() -> None:
     assert values[0] == values[1]
 
 
-# ------------------------------------------------------------------------------------------------- streams, tools, faults
+# ----------------------------------------------------------------------------------------------- streams, tools, faults
 
 
 def test_its_stream_says_the_same_word_by_word() -> None:

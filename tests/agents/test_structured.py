@@ -50,7 +50,9 @@ def test_a_comma_inside_a_text_stays() -> None:
     assert extract('{"a": "x,}", "b": [1,],}') == {"a": "x,}", "b": [1]}
 
 
-@pytest.mark.parametrize("said", ["", "No.", "[1, 2]", "5", '"text"', "null", '{"answer": "cut o', "{", "}{", "```json\n```"])
+@pytest.mark.parametrize(
+    "said", ["", "No.", "[1, 2]", "5", '"text"', "null", '{"answer": "cut o', "{", "}{", "```json\n```"]
+)
 def test_where_there_is_none_there_is_none(said: str) -> None:
     assert extract(said) is None
 
@@ -71,7 +73,9 @@ def test_no_text_breaks_it(said: str) -> None:
 
 
 JSON: Any = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=4
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=4,
 )
 
 

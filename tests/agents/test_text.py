@@ -84,7 +84,9 @@ def test_cleaned_text_survives_json_and_utf_8() -> None:
     assert json.loads(json.dumps(cleaned).encode()) == cleaned
 
 
-@pytest.mark.parametrize(("text", "count"), [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2), ("äöü", 2), ("中文", 2), ("😀", 1)])
+@pytest.mark.parametrize(
+    ("text", "count"), [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2), ("äöü", 2), ("中文", 2), ("😀", 1)]
+)
 def test_tokens_are_counted_in_bytes(text: str, count: int) -> None:
     assert tokens(text) == count
 

@@ -27,13 +27,22 @@ A, B, C = (agent(name, "Work.") for name in "abc")
 
 def test_without_steps_it_is_the_classic_line_of_five() -> None:
     result = run("sequential", "a library", db=":memory:")
-    assert list(result.deliverables) == ["ai-researcher", "specialist-engineer", "qa-engineer", "technical-writer", "git-helper"]
+    assert list(result.deliverables) == [
+        "ai-researcher",
+        "specialist-engineer",
+        "qa-engineer",
+        "technical-writer",
+        "git-helper",
+    ]
     assert (result.status, result.workflow, result.usage.calls) == ("completed", "sequential", 5)
     assert all(done.content.startswith("[simulated]") for done in result.deliverables.values())
 
 
 def test_the_same_seed_says_the_same_and_another_something_else() -> None:
-    answers = {seed: [run("sequential", "x", model=f"simulated:{seed}", db=":memory:").answer for _ in range(2)] for seed in (1, 2)}
+    answers = {
+        seed: [run("sequential", "x", model=f"simulated:{seed}", db=":memory:").answer for _ in range(2)]
+        for seed in (1, 2)
+    }
     assert answers[1][0] == answers[1][1] != answers[2][0] == answers[2][1]
 
 
@@ -87,7 +96,11 @@ def test_its_graph_has_a_node_for_each_step_gate_and_question_and_no_other() -> 
 
 def test_what_it_tells_while_it_works() -> None:
     told: list[Any] = []
-    lines = {"a": "one", "b": ["two", "three"], "qa-engineer": [Verdict(passed=False, feedback="again"), Verdict(passed=True)]}
+    lines = {
+        "a": "one",
+        "b": ["two", "three"],
+        "qa-engineer": [Verdict(passed=False, feedback="again"), Verdict(passed=True)],
+    }
     team = sequential(A, Step(B, gate=gate(review(by="qa-engineer"))))
     run(team, "x", model=scripted(lines), db=":memory:", listeners=[told.append])
     assert [one.kind for one in told] == [
@@ -110,7 +123,13 @@ def test_what_it_tells_while_it_works() -> None:
 def test_what_failed_attempts_are_told_as() -> None:
     told: list[Any] = []
     model = scripted({"a": [ConnectionError("refused"), "fine"]})
-    run(sequential(A), "x", context=TeamContext(models=model, executor=patient()), db=":memory:", listeners=[told.append])
+    run(
+        sequential(A),
+        "x",
+        context=TeamContext(models=model, executor=patient()),
+        db=":memory:",
+        listeners=[told.append],
+    )
     (attempt,) = [one for one in told if one.kind == "attempt"]
     assert (attempt.path, attempt.number, attempt.failure) == ("a", 1, "connection") and attempt.wait > 0
 

@@ -75,7 +75,9 @@ def test_the_highest_round_does_not_depend_on_the_order(writes: list[dict[str, i
     assert merge_highest({}, writes) == merge_highest({}, shuffled)
 
 
-@given(st.lists(DELIVERABLES, max_size=8, unique_by=lambda one: (one.step, one.rounds)), st.randoms(use_true_random=False))
+@given(
+    st.lists(DELIVERABLES, max_size=8, unique_by=lambda one: (one.step, one.rounds)), st.randoms(use_true_random=False)
+)
 def test_parallel_deliverables_do_not_depend_on_the_order(done: list[Deliverable], order: Any) -> None:
     writes = [{one.step: one} for one in done]
     assert merge_deliverables({}, writes) == merge_deliverables({}, order.sample(writes, len(writes)))

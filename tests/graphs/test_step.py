@@ -113,7 +113,13 @@ class AsyncCaller:
 
 @pytest.mark.parametrize(
     "function",
-    [returns_text, returns_text_later, Caller(), AsyncCaller(), functools.partial(lambda much, brief: brief.task.upper() * much, 1)],
+    [
+        returns_text,
+        returns_text_later,
+        Caller(),
+        AsyncCaller(),
+        functools.partial(lambda much, brief: brief.task.upper() * much, 1),
+    ],
     ids=["sync", "async", "callable", "async callable", "partial"],
 )
 def test_a_function_gets_the_brief_and_gives_text(function: Callable[..., Any]) -> None:
@@ -138,7 +144,9 @@ def test_what_a_function_returns_becomes_its_deliverable(value: Any, content: st
     assert (result["make"].content, result["make"].data, result["make"].step) == (content, data, "make")
 
 
-@pytest.mark.parametrize("value", [None, object(), 42, 1.5, True, b"bytes", {"x": object()}, {1, 2}], ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize(
+    "value", [None, object(), 42, 1.5, True, b"bytes", {"x": object()}, {1, 2}], ids=lambda one: type(one).__name__
+)
 def test_what_no_deliverable_can_be_made_of_fails_the_step_and_says_what_can(value: Any) -> None:
     result = ran(Step(lambda brief: value, name="make"))
     assert result.status == "failed" and result.reason is not None and result.reason.step == "make"
@@ -188,8 +196,12 @@ def test_a_chat_model_gets_the_brief_as_its_one_message() -> None:
     inner = scripted(["from the model"])
     result = ran(Step(inner, "be brief", name="model"))
     assert result["model"].content == "from the model"
-    (_, _, messages), = inner.asked
-    assert [type(one) for one in messages] == [HumanMessage] and "be brief" in messages[0].text and "hi" in messages[0].text
+    ((_, _, messages),) = inner.asked
+    assert (
+        [type(one) for one in messages] == [HumanMessage]
+        and "be brief" in messages[0].text
+        and "hi" in messages[0].text
+    )
 
 
 def test_a_bound_chat_model_keeps_what_it_is_bound_to() -> None:
@@ -199,7 +211,10 @@ def test_a_bound_chat_model_keeps_what_it_is_bound_to() -> None:
 def test_a_chat_model_can_review() -> None:
     reviewing = scripted([{"passed": False, "feedback": "no"}, {"passed": True}])
     result = run(
-        sequential(agent("draft", "Write."), gate=gate(review(by=reviewing))), "hi", model=scripted(["a", "b"]), db=":memory:"
+        sequential(agent("draft", "Write."), gate=gate(review(by=reviewing))),
+        "hi",
+        model=scripted(["a", "b"]),
+        db=":memory:",
     )
     assert result.status == "completed" and result.answer == "b"
 
@@ -221,7 +236,11 @@ def test_a_chain_gets_the_variables_that_its_prompt_names(variable: str) -> None
 
 def test_a_chain_of_prompt_model_and_parser_is_a_step() -> None:
     model = scripted(["parsed"])
-    chain = ChatPromptTemplate.from_messages([("system", "You know {objective}."), ("user", "{task}")]) | model | StrOutputParser()
+    chain = (
+        ChatPromptTemplate.from_messages([("system", "You know {objective}."), ("user", "{task}")])
+        | model
+        | StrOutputParser()
+    )
     result = ran(Step(chain, "everything", name="chain"))
     assert result.answer == "parsed" and "You know everything." in text_asked(model, 0)
 
@@ -231,7 +250,9 @@ def test_a_chain_that_ends_in_a_message_gives_its_text() -> None:
 
 
 def test_a_chain_that_wants_other_variables_is_refused_with_both_lists() -> None:
-    with pytest.raises(BuildError, match=r"wants the keys customer, task; a brief offers brief, input, objective, task"):
+    with pytest.raises(
+        BuildError, match=r"wants the keys customer, task; a brief offers brief, input, objective, task"
+    ):
         sequential(Step(PromptTemplate.from_template("{customer}: {task}") | fake("x"), name="chain"))
     chain = PromptTemplate.from_template("{customer}: {task}") | RunnableLambda(lambda value: value.text)
     told = ran(Step(chain, name="chain", takes=lambda brief: {"customer": "ada", "task": brief.task}))
@@ -275,12 +296,16 @@ def foreign(node: Any, name: str = "foreign") -> Any:
 
 def test_a_foreign_graph_works_through_takes_and_gives() -> None:
     graph = foreign(lambda state: {"found": state["question"][::-1]})
-    step = Step(graph, name="reverse", takes=lambda brief: {"question": brief.task}, gives=lambda output: output["found"])
+    step = Step(
+        graph, name="reverse", takes=lambda brief: {"question": brief.task}, gives=lambda output: output["found"]
+    )
     assert ran(step, task="stressed").answer == "desserts"
 
 
 def test_a_foreign_graph_without_them_is_refused_with_both_key_sets() -> None:
-    with pytest.raises(BuildError, match=r"'foreign' takes found, question and gives found, question; a step takes task or messages"):
+    with pytest.raises(
+        BuildError, match=r"'foreign' takes found, question and gives found, question; a step takes task or messages"
+    ):
         sequential(foreign(lambda state: {}))
     with pytest.raises(BuildError, match="gives found, question"):
         Step(foreign(lambda state: {}), takes=lambda brief: {"question": brief.task})
@@ -288,7 +313,9 @@ def test_a_foreign_graph_without_them_is_refused_with_both_key_sets() -> None:
 
 def test_a_graph_with_messages_gives_its_last_ai_message() -> None:
     built: StateGraph[MessagesState] = StateGraph(MessagesState)
-    built.add_node("talk", lambda state: {"messages": [AIMessage("first"), AIMessage(f"about {len(state['messages'])}")]})
+    built.add_node(
+        "talk", lambda state: {"messages": [AIMessage("first"), AIMessage(f"about {len(state['messages'])}")]}
+    )
     built.add_edge(START, "talk")
     result = ran(Step(built, name="talk"))  # not compiled: it is compiled for it
     assert result.answer == "about 1"
@@ -317,7 +344,9 @@ def inner_team(**options: Any) -> TeamGraph:
 
 def test_a_team_in_a_team_becomes_one_deliverable_with_parts() -> None:
     model = scripted({"plan": "the plan", "draft": "d", "check": "c", "file": "f"})
-    result = ran(agent("plan", "Plan."), Step(inner_team(), "write it", name="writing"), agent("file", "File."), model=model)
+    result = ran(
+        agent("plan", "Plan."), Step(inner_team(), "write it", name="writing"), agent("file", "File."), model=model
+    )
     assert (result.status, list(result.deliverables), result.answer) == ("completed", ["plan", "writing", "file"], "f")
     assert (result["writing"].content, result["writing"].agent) == ("c", "check")
     assert (result["writing/draft"].content, result["writing/check"].content) == ("d", "c")
@@ -353,7 +382,9 @@ def test_the_status_of_a_nested_team_carries_over(
     lines: dict[str, Any], then: Any, status: str, step: str, content: str
 ) -> None:
     picky = check(lambda work: work.content != "bad")
-    inner = sequential(agent("draft", "Write."), Step(agent("check", "Check."), gate=gate(picky, 0, then)), name="inner")
+    inner = sequential(
+        agent("draft", "Write."), Step(agent("check", "Check."), gate=gate(picky, 0, then)), name="inner"
+    )
     result = ran(inner, model=scripted(lines))
     assert (result.status, result["inner"].status, result["inner"].content) == (status, step, content)
     assert (result.reason is None) == (status == "completed")
@@ -365,7 +396,13 @@ def test_a_nested_teams_question_is_answered_through_the_outer_one(db: Path) -> 
     model = scripted(lines)
     waiting = run(team, "hi", model=model, db=db, thread="t")
     assert waiting.status == "waiting" and [one.step for one in waiting.waiting] == ["check"]
-    done = resume("t", {waiting.waiting[0].id: {"type": "respond", "message": "say that it is good"}}, target=team, model=model, db=db)
+    done = resume(
+        "t",
+        {waiting.waiting[0].id: {"type": "respond", "message": "say that it is good"}},
+        target=team,
+        model=model,
+        db=db,
+    )
     assert (done.status, done.answer) == ("completed", "good c")
     assert steps_asked(model) == ["plan", "draft", "check", "check"], "nothing was done twice"
     assert "say that it is good" in text_asked(model, 3)
@@ -431,7 +468,9 @@ def test_a_step_that_runs_another_team_by_itself_keeps_it_apart(db: Path) -> Non
     def delegate(brief: Brief) -> str:
         return run(agent("helper", "Help."), brief.task, model=scripted(["helped"]), db=db, thread="inner").answer
 
-    outer = run(sequential(agent("plan", "Plan."), delegate), "hi", model=scripted({"plan": "p"}), db=db, thread="outer")
+    outer = run(
+        sequential(agent("plan", "Plan."), delegate), "hi", model=scripted({"plan": "p"}), db=db, thread="outer"
+    )
     assert (outer.status, outer.answer, outer.usage.calls) == ("completed", "helped", 1)
     again = resume("inner", target=agent("helper", "Help."), model=scripted(["never asked"]), db=db)
     assert (again.answer, again.usage.calls) == ("helped", 1)
@@ -460,20 +499,39 @@ def test_lambdas_can_be_steps_and_are_told_apart_by_a_name() -> None:
 
 
 def test_two_steps_of_one_name_are_refused() -> None:
-    with pytest.raises(BuildError, match="Two steps are named 'qa-engineer'. Name them by their job"):
+    with pytest.raises(BuildError, match=r"Two steps are named 'qa-engineer'\. Name them by their job"):
         sequential("qa-engineer", "qa-engineer")
 
 
 @pytest.mark.parametrize(
     "name",
-    ["finish", "__start__", "__end__", "__mine", "a.gate", "a.ask", "a/b", "a:b", "a|b", "a#2", ".a", " a", "a\nb", "a\0b", "\ud800", "x" * 101],
+    [
+        "finish",
+        "__start__",
+        "__end__",
+        "__mine",
+        "a.gate",
+        "a.ask",
+        "a/b",
+        "a:b",
+        "a|b",
+        "a#2",
+        ".a",
+        " a",
+        "a\nb",
+        "a\0b",
+        "\ud800",
+        "x" * 101,
+    ],
 )
 def test_a_name_that_belongs_to_the_engine_or_to_paths_is_refused(name: str) -> None:
     with pytest.raises(BuildError, match="cannot be the name of a step"):
         Step(agent("draft", "W."), name=name)
 
 
-@pytest.mark.parametrize("name", ["Entwurf für Ada", "下書き", "a.b", "step 1", "été", "a-b_c", "100%", "<x>", "'\"", "gate", "ask"])
+@pytest.mark.parametrize(
+    "name", ["Entwurf für Ada", "下書き", "a.b", "step 1", "été", "a-b_c", "100%", "<x>", "'\"", "gate", "ask"]
+)
 def test_any_other_name_works_from_the_brief_to_the_database(name: str, db: Path) -> None:
     team = sequential(Step(agent("draft", "W."), name=name), Step(agent("end", "W."), gate=gate(contains("!"))))
     result = run(team, "hi", model=scripted({name: "one", "end": "two!"}), db=db, thread="t")
@@ -484,7 +542,10 @@ def test_any_other_name_works_from_the_brief_to_the_database(name: str, db: Path
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: sequential([agent("a", "W."), agent("b", "W.")]), r"A list of 2 was given as one step.*sequential\(\*steps\)"),
+        (
+            lambda: sequential([agent("a", "W."), agent("b", "W.")]),
+            r"A list of 2 was given as one step.*sequential\(\*steps\)",
+        ),
         (lambda: sequential(Ticket), "cannot be a step. A step is a role name"),
         (lambda: sequential(42), "cannot be a step"),
         (lambda: sequential(None), "cannot be a step"),
@@ -493,8 +554,14 @@ def test_any_other_name_works_from_the_brief_to_the_database(name: str, db: Path
         (lambda: Step(agent("a", "W."), objective=42), "must be text"),  # type: ignore[arg-type]
         (lambda: Step(agent("a", "W."), returns=dict), "must be a pydantic model class"),  # type: ignore[arg-type]
         (lambda: Step(agent("a", "W."), undo="x"), "must be a function"),  # type: ignore[arg-type]
-        (lambda: sequential(agent("a", "W."), Step(agent("b", "W."), needs=["c"])), "needs 'c', which is no earlier step. Earlier are: a"),
-        (lambda: sequential(Step(agent("a", "W."), needs="b"), agent("b", "W.")), "needs 'b', which is no earlier step"),
+        (
+            lambda: sequential(agent("a", "W."), Step(agent("b", "W."), needs=["c"])),
+            "needs 'c', which is no earlier step. Earlier are: a",
+        ),
+        (
+            lambda: sequential(Step(agent("a", "W."), needs="b"), agent("b", "W.")),
+            "needs 'b', which is no earlier step",
+        ),
         (lambda: sequential(lambda: "no argument"), "takes one argument, the Brief"),
         (lambda: agent("", "W."), "cannot be an agent's name"),
         (lambda: agent("a/b", "W."), "cannot be an agent's name"),

@@ -103,7 +103,11 @@ async def test_what_no_team_can_take_is_refused_before_anything_is_called(given:
 @pytest.mark.parametrize("text", ["a\0b", "a\ud800b", "\udfff"])
 def test_what_no_database_stores_is_replaced_on_the_way_in_and_out(text: str) -> None:
     team = sequential(DRAFT).compile(checkpointer=InMemorySaver())
-    for given in ({"task": text}, {"messages": [HumanMessage(text)]}, {"messages": [HumanMessage([{"type": "text", "text": text}])]}):
+    for given in (
+        {"task": text},
+        {"messages": [HumanMessage(text)]},
+        {"messages": [HumanMessage([{"type": "text", "text": text}])]},
+    ):
         state = team.invoke(given, THREAD, context=context(f"said {text}"))
         assert state["status"] == "completed"
         assert "\ufffd" in state["task"] and "\ufffd" in state["answer"]
@@ -220,7 +224,7 @@ def test_a_team_is_a_compiled_graph_with_everything_that_one_can_do() -> None:
     assert team.get_state(THREAD).next == ("check",)
     done = team.invoke(None, THREAD, context=context("c"))
     assert (done["answer"], team.get_state(THREAD).next) == ("c", ())
-    assert [one.values.get("status") for one in team.get_state_history(THREAD)][0] == "completed"
+    assert next(iter(team.get_state_history(THREAD))).values["status"] == "completed"
 
 
 def test_nodes_and_edges_of_ones_own_may_be_added_before_compiling() -> None:
@@ -269,12 +273,14 @@ def test_updates_tasks_and_values_stream_as_from_any_graph() -> None:
     assert [next(iter(one)) for one in updates] == ["draft", "check", "finish"]
 
 
-# --- a person's answer in plain LangGraph ------------------------------------------------------------------------------
+# --- a person's answer in plain LangGraph ----------------------------------------------------------------------------
 
 
 def asking() -> tuple[Team, Any, str]:
     model = scripted({"draft": ["d1", "d2", "d3"]})
-    team = sequential(Step(DRAFT, gate=gate(contains("zzz"), rework=0, then="ask"))).compile(checkpointer=InMemorySaver())
+    team = sequential(Step(DRAFT, gate=gate(contains("zzz"), rework=0, then="ask"))).compile(
+        checkpointer=InMemorySaver()
+    )
     asked = team.invoke({"task": "hi"}, THREAD, context=TeamContext(models=model))
     (question,) = asked["__interrupt__"]
     return team, model, question.id
@@ -353,7 +359,9 @@ with SqliteSaver.from_conn_string("strict.db") as saver:
         assert type(team.get_state(config).values["deliverables"]["inner"].parts["draft"]).__name__ == "Deliverable"
 """
     environment = {**os.environ, "LANGGRAPH_STRICT_MSGPACK": "true"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -90,7 +90,7 @@ def test_a_brief_takes_any_task_as_it_is(task: str) -> None:
     assert Brief(task=task).task.strip() in brief_text(Brief(task=task), limit=10**9)
 
 
-# ------------------------------------------------------------------------------------------------- a folder of one's own
+# ------------------------------------------------------------------------------------------------ a folder of one's own
 
 
 def asked(folder: Path, **lines: object) -> list[str]:

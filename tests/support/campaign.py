@@ -14,6 +14,7 @@ import os
 import signal
 import sqlite3
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,19 +87,20 @@ def second_life(db: Path, steps: int, durability: Durability) -> dict[str, Any]:
     return {"status": result.status, "contents": contents, "calls": result.usage.calls}
 
 
-def paid(log: Path) -> int:
-    """How many calls the server has received."""
-    return sum('"received"' in line for line in log.read_text().splitlines()) if log.exists() else 0
+def paid(log: Path, since: int) -> Counter[str]:
+    """How often the server was asked, by whom (the first line of the system prompt), since so many lines of its log."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()[since:]]
+    return Counter(line["system"].partition("\n")[0] for line in lines if line["event"] == "received")
 
 
-def recorded(db: Path) -> int:
-    """How many answers the journal holds."""
+def recorded(db: Path) -> list[str]:
+    """Who has an answer in the journal."""
     try:
         with sqlite3.connect(db) as connection:
-            (count,) = connection.execute("SELECT COUNT(*) FROM troupe_journal WHERE kind = 'request'").fetchone()
-            return int(count)
+            rows = connection.execute("SELECT sent FROM troupe_journal WHERE kind = 'request'").fetchall()
     except sqlite3.OperationalError:  # killed before there were tables
-        return 0
+        return []
+    return [json.loads(sent)["messages"][0]["data"]["content"].partition("\n")[0] for (sent,) in rows]
 
 
 def main() -> None:
@@ -116,15 +118,15 @@ def main() -> None:
     for number in range(1, len(boundaries) + 1, given.every):
         for when in ("before", "after"):
             db = given.folder / f"{number}-{when}.db"
-            before = paid(given.log)
+            before = len(given.log.read_text().splitlines())
             survived = live(lambda: first_life(db, given.steps, given.durability, number, when), out)  # noqa: B023
-            made, kept = paid(given.log) - before, recorded(db)
+            kept = recorded(db)
             live(lambda: second_life(db, given.steps, given.durability), out)  # noqa: B023
             ended = json.loads(out.read_text())
             out.unlink()
-            again = paid(given.log) - before - made
             kill = {"at": boundaries[number - 1], "number": number, "when": when, "killed": not survived}
-            print(json.dumps({**kill, **ended, "made": made, "recorded": kept, "again": again}), flush=True)  # noqa: T201
+            asked = paid(given.log, before)
+            print(json.dumps({**kill, **ended, "recorded": kept, "asked": asked}), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

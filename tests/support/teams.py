@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from troupe import Executor
 from troupe.agents.call import Call
@@ -45,7 +45,7 @@ def patient(**options: Any) -> Executor:
 class PacedChatModel(ScriptedChatModel):
     """A scripted model whose steps take their own time."""
 
-    pauses: dict[str, float] = {}
+    pauses: dict[str, float] = Field(default_factory=dict)
 
     def _delay(self, reply: AIMessage) -> float:
         return self.pauses.get(reply.text, 0.0)

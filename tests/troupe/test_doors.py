@@ -16,7 +16,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
 from tests.support.openai_server import OpenAIServer, slow
-from tests.support.teams import PRICE, patient, priced, roles_asked, steps_asked, text_asked
+from tests.support.teams import PRICE, Crash, Mortal, patient, priced, roles_asked, steps_asked, text_asked
 from troupe import (
     BuildError,
     Deliverable,
@@ -59,19 +59,29 @@ def usable(result: Result) -> Result:
 
 def test_a_result_says_what_ran_what_came_of_it_and_what_it_used(db: Path) -> None:
     result = run(sequential(A, B, name="pair"), "the task", model=scripted({"a": "one", "b": "two"}), db=db, thread="t")
-    assert (result.run, result.workflow, result.task, result.turn, result.status) == ("t", "pair", "the task", 1, "completed")
+    assert (result.run, result.workflow, result.task, result.turn, result.status) == (
+        "t",
+        "pair",
+        "the task",
+        1,
+        "completed",
+    )
     assert (result.answer, result["a"].content, list(result.deliverables)) == ("two", "one", ["a", "b"])
     assert (result.reason, result.missing, result.waiting, result.simulated) == (None, (), (), True)
     assert result.usage.calls == 2 and result.usage.usd == 0.0
     assert result.usage.tokens == result["a"].usage.tokens + result["b"].usage.tokens
     assert result.raise_unless_completed() is result
     json.dumps(result.to_json())
-    with pytest.raises(KeyError, match="'c' delivered nothing in run t. There are: a, b"):
+    with pytest.raises(KeyError, match=r"'c' delivered nothing in run t\. There are: a, b"):
         result["c"]
 
 
 def test_usage_and_money_are_the_sum_of_all_requests(db: Path) -> None:
-    lines = {"a": ["one"], "b": ["two", "three"], "qa-engineer": [Verdict(passed=False, feedback="x"), Verdict(passed=True)]}
+    lines = {
+        "a": ["one"],
+        "b": ["two", "three"],
+        "qa-engineer": [Verdict(passed=False, feedback="x"), Verdict(passed=True)],
+    }
     model = priced(lines, output=1000)
     result = run(sequential(A, Step(B, gate=gate(review(by="qa-engineer")))), "x", model=model, db=db)
     assert result.status == "completed" and not result.simulated
@@ -159,15 +169,10 @@ def test_the_budget_is_kept_over_a_real_connection(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_budget_counts_what_was_spent_before_a_crash(db: Path) -> None:
-    from tests.support.teams import Crash, Mortal
-
-    class Costly(Mortal):
-        pass
-
     team = sequential(A, B, C)
     budget = 2 * 10_000 * PRICE
+    context = TeamContext(models=priced({"a": "one", "b": "two"}), executor=Mortal("c"), budget=budget)
     with pytest.raises(Crash):
-        context = TeamContext(models=priced({"a": "one", "b": "two"}), executor=Costly("c"), budget=budget)
         run(team, "x", context=context, db=db, thread="t")
     result = resume("t", target=team, model=priced({"c": "three"}), db=db)
     assert (result.status, result.answer) == ("partial", "two")
@@ -255,9 +260,14 @@ def test_a_question_says_what_is_asked_about_what_and_how_to_answer(db: Path) ->
     assert question.step == "b" and question.options == ("approve", "edit", "respond", "reject")
     assert "must contain: 'good'" in question.question
     assert runs_in(db) == [("t", 1, "waiting")]
-    assert resume("t", target=ASKING, model=model, db=db).waiting == result.waiting, "asking how it stands answers nothing"
-    with pytest.raises(NotCompleted, match="is waiting: .*did not pass its gate"):
+    assert resume("t", target=ASKING, model=model, db=db).waiting == result.waiting, (
+        "asking how it stands answers nothing"
+    )
+    with pytest.raises(NotCompleted, match=r"is waiting: .*did not pass its gate"):
         result.raise_unless_completed()
+
+
+EDITED = {"name": "accept b", "args": {"content": "edited"}}
 
 
 @pytest.mark.parametrize(
@@ -272,13 +282,15 @@ def test_a_question_says_what_is_asked_about_what_and_how_to_answer(db: Path) ->
         ("reject", "partial", "bad", ["a", "b"]),
         ({"type": "reject", "message": "not mine"}, "partial", "bad", ["a", "b"]),
         ({"type": "edit", "message": "edited"}, "completed", "edited", ["a", "b", "c"]),
-        ({"decisions": [{"type": "edit", "edited_action": {"name": "x", "args": {"content": "edited"}}}]}, "completed", "edited", ["a", "b", "c"]),
+        ({"decisions": [{"type": "edit", "edited_action": EDITED}]}, "completed", "edited", ["a", "b", "c"]),
         ({"type": "respond", "message": "make it good"}, "completed", "good", ["a", "b", "b", "c"]),
         ("make it good", "completed", "good", ["a", "b", "b", "c"]),
     ],
     ids=str,
 )  # fmt: skip
-def test_every_shape_of_an_answer_is_understood(answer: Any, status: str, content: str, asked: list[str], db: Path) -> None:
+def test_every_shape_of_an_answer_is_understood(
+    answer: Any, status: str, content: str, asked: list[str], db: Path
+) -> None:
     _, model = waiting(db)
     done = resume("t", answer, target=ASKING, model=model, db=db)
     assert (done.status, done["b"].content, steps_asked(model)) == (status, content, asked)
@@ -341,14 +353,16 @@ def test_an_unknown_run_says_where_it_looked(db: Path) -> None:
             act("nobody", target=A, db=db)
 
 
-def test_a_resume_that_would_switch_between_simulated_and_real_is_refused(monkeypatch: pytest.MonkeyPatch, db: Path) -> None:
+def test_a_resume_that_would_switch_between_simulated_and_real_is_refused(
+    monkeypatch: pytest.MonkeyPatch, db: Path
+) -> None:
     team = sequential(A, gate=gate(contains("zzz"), 0, "ask"))
     run(team, "x", db=db, thread="t")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test-test-test")
     monkeypatch.setenv("TROUPE_MODEL", "openai:gpt-test")
     assert resume("t", target=team, db=db).status == "waiting", "what was recorded holds: simulated"
     run(team, "x", model=scripted(["d", "e"]), db=db, thread="u")  # an object cannot be recorded
-    with pytest.raises(SettingsError, match="Run u was simulated and would go on real. Say with which model"):
+    with pytest.raises(SettingsError, match=r"Run u was simulated and would go on real\. Say with which model"):
         resume("u", True, target=team, db=db)
     assert usable(resume("u", True, target=team, db=db, model="simulated")).simulated
 
@@ -388,7 +402,7 @@ def test_a_run_of_something_importable_is_found_again_by_its_name(tmp_path: Path
 
 def test_a_file_that_runs_a_team_as_soon_as_it_is_imported_is_refused(tmp_path: Path, db: Path) -> None:
     (tmp_path / "eager.py").write_text(
-        "from troupe import agent, run, sequential\nteam = sequential(agent('a', 'Work.'))\nrun(team, 'x', db='other.db')\n"
+        "from troupe import agent, run\nteam = agent('a', 'Work.')\nrun(team, 'x', db='other.db')\n"
     )
     with pytest.raises(SettingsError, match="runs a team as soon as it is imported"):
         run("eager.py:team", "x", db=db)
@@ -407,11 +421,19 @@ def test_a_run_on_a_saver_of_ones_own_is_kept_there() -> None:
 
 def test_the_result_of_a_recorded_run_can_be_replayed(db: Path) -> None:
     team = sequential(A, Step(sequential(B, gate=gate(review(by="qa-engineer")), name="inner"), name="nested"))
-    lines = {"a": "one", "b": ["two", "three"], "qa-engineer": [Verdict(passed=False, feedback="x"), Verdict(passed=True)]}
+    lines = {
+        "a": "one",
+        "b": ["two", "three"],
+        "qa-engineer": [Verdict(passed=False, feedback="x"), Verdict(passed=True)],
+    }
     result = run(team, "x", model=scripted(lines), db=db, thread="t")
     model = replay(result, db=db)
     again = run(team, "x", model=model, db=":memory:")
-    assert (again.status, again.answer, roles_asked(model)) == ("completed", "three", ["a", "b", "qa-engineer", "b", "qa-engineer"])
+    assert (again.status, again.answer, roles_asked(model)) == (
+        "completed",
+        "three",
+        ["a", "b", "qa-engineer", "b", "qa-engineer"],
+    )
 
 
 # --- rolled back by hand ---------------------------------------------------------------------------------------------
@@ -435,7 +457,11 @@ def test_a_rollback_redoes_a_step_and_everything_after_it(db: Path) -> None:
     assert steps_asked(model) == ["b", "c"]
     assert "c1" not in text_asked(model, 0), "an answer that is redone is no part of the conversation"
     again = rollback("t", "a", target=team, model=scripted({"a": "a3", "b": "b3", "c": "c3"}), db=db)
-    assert [one.rounds for one in again.deliverables.values()] == [2, 3, 3] and undone[2:] == ["c: c2", "b: b2", "a: a1"]
+    assert [one.rounds for one in again.deliverables.values()] == [2, 3, 3] and undone[2:] == [
+        "c: c2",
+        "b: b2",
+        "a: a1",
+    ]
     after = scripted({"a": "x", "b": "x", "c": "x"})
     run(team, "y", model=after, db=db, thread="t")
     talk = text_asked(after, 0)
@@ -457,7 +483,7 @@ def test_a_rollback_works_with_gates_and_after_a_person_decided(db: Path) -> Non
 def test_a_rollback_of_what_was_never_delivered_is_refused(db: Path) -> None:
     team = sequential(A, B, C)
     run(team, "x", model=scripted({"a": "one", "b": [ValueError("bad luck")]}), db=db, thread="t")
-    with pytest.raises(UnknownName, match="Unknown step 'd'.*There are: a, b, c"):
+    with pytest.raises(UnknownName, match=r"Unknown step 'd'.*There are: a, b, c"):
         rollback("t", "d", target=team, model=NEVER, db=db)
     with pytest.raises(InputError, match="cannot begin again at 'c': not delivered before it: b"):
         rollback("t", "c", target=team, model=NEVER, db=db)
@@ -472,12 +498,23 @@ def test_a_failed_run_is_mended_by_redoing_the_step_that_failed(db: Path) -> Non
     assert usable(mended).answer == "two" and mended.missing == ()
 
 
-# --- strange names and strange texts -----------------------------------------------------------------------------------
+# --- strange names and strange texts ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "thread",
-    ["../../etc/passwd", "'; DROP TABLE checkpoints;--", "a/b/c", "100%", "日本語", "  padded  ", "a\nb", "x" * 500, "%2F", "*"],
+    [
+        "../../etc/passwd",
+        "'; DROP TABLE checkpoints;--",
+        "a/b/c",
+        "100%",
+        "日本語",
+        "  padded  ",
+        "a\nb",
+        "x" * 500,
+        "%2F",
+        "*",
+    ],
 )
 def test_a_threads_id_is_only_a_name(thread: str, db: Path, tmp_path: Path) -> None:
     others = run(A, "x", model=scripted(["other"]), db=db, thread="other")
@@ -496,7 +533,9 @@ def test_threads_whose_names_begin_alike_keep_their_own_books(db: Path) -> None:
     assert all(resume(one, target=A, model=NEVER, db=db).usage.calls == 1 for one in ("t", "t/1", "t/10", "t%2F1", "T"))
 
 
-@pytest.mark.parametrize("text", ["NUL \0 in it", "lone \ud800 surrogate", "\udcff", "\x1b[31mred", "\u2028\u2029", "🎭" * 3])
+@pytest.mark.parametrize(
+    "text", ["NUL \0 in it", "lone \ud800 surrogate", "\udcff", "\x1b[31mred", "\u2028\u2029", "🎭" * 3]
+)
 def test_whatever_a_model_or_a_caller_says_can_be_stored_and_comes_back(text: str, db: Path) -> None:
     team = sequential(A, Step(B, gate=gate(contains("zzz"), 0, "ask")))
     model = scripted({"a": f"from the model: {text}", "b": AIMessage([{"type": "text", "text": f"b {text}"}])})
@@ -556,7 +595,7 @@ def test_threads_of_a_program_may_run_teams_at_once(store: SqliteStore) -> None:
     assert {one.status for one in results} == {"completed"}
 
 
-# --- wherever it is called ---------------------------------------------------------------------------------------------
+# --- wherever it is called -------------------------------------------------------------------------------------------
 
 
 async def test_run_works_inside_a_running_loop(db: Path) -> None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,21 @@ from psycopg.conninfo import make_conninfo
 from pydantic import BaseModel
 
 from tests.support.teams import Crash, Mortal, steps_asked, text_asked
-from troupe import Step, TeamContext, TeamState, agent, arun, astream, checkpoints, contains, gate, run, scripted, sequential
+from troupe import (
+    Step,
+    StoreError,
+    TeamContext,
+    TeamState,
+    agent,
+    arun,
+    astream,
+    checkpoints,
+    contains,
+    gate,
+    run,
+    scripted,
+    sequential,
+)
 from troupe.agents.errors import Blocked
 
 A, B = agent("a", "Work."), agent("b", "Work.")
@@ -33,7 +48,7 @@ A, B = agent("a", "Work."), agent("b", "Work.")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real server: of the package pgserver, or of the system's binaries."""
     try:
-        import pgserver
+        pgserver: Any = import_module("pgserver")
     except ImportError:
         yield from _of_the_system(tmp_path_factory.mktemp("postgres"))
         return
@@ -50,7 +65,7 @@ def _of_the_system(folder: Path) -> Iterator[str]:
     subprocess.run([bin_ / "initdb", "-D", data, "-A", "trust", "-U", "postgres"], check=True, capture_output=True)
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
-    options = ["-D", data, "-w", "-l", folder / "log", "-o", f"-p {port} -h 127.0.0.1 -k {folder}"]
+    options: list[Any] = ["-D", data, "-w", "-l", folder / "log", "-o", f"-p {port} -h 127.0.0.1 -k {folder}"]
     subprocess.run([bin_ / "pg_ctl", "start", *options], check=True, capture_output=True)
     yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
     subprocess.run([bin_ / "pg_ctl", "stop", "-D", data, "-m", "immediate"], check=False, capture_output=True)
@@ -100,7 +115,7 @@ async def test_a_question_and_its_answer(how: str, nested: bool, saver: Any, thr
     team = sequential(first, B).compile(checkpointer=saver)
     model = scripted({"a": ["a1", "a2 zzz"], "b": "b1"})
     asked = await invoke(team, {"task": "x"}, thread, TeamContext(models=model), how)
-    answer = Command(resume={asked["__interrupt__"][0].id: "better, with zzz"})
+    answer: Any = Command(resume={asked["__interrupt__"][0].id: "better, with zzz"})
     done = await invoke(team, answer, thread, TeamContext(models=model), how)
     assert (done["status"], done["answer"], steps_asked(model)) == ("completed", "b1", ["a", "a", "b"])
 
@@ -125,13 +140,15 @@ class Desk(TeamState, total=False):
 
 @both
 @pytest.mark.parametrize("text", ["NUL \0 in it", "lone \ud800 surrogate", "\udcff\0", "🎭"])
-async def test_texts_that_it_cannot_store_are_replaced_and_do_no_harm(how: str, text: str, saver: Any, thread: Any) -> None:
+async def test_texts_that_it_cannot_store_are_replaced_and_do_no_harm(
+    how: str, text: str, saver: Any, thread: Any
+) -> None:
     team = sequential(A, Step(B, returns=Ticket, gate=gate(contains("zzz"), 0, "ask")), state_schema=Desk)
     compiled = team.compile(checkpointer=saver)
     model = scripted({"a": f"said {text}", "b": Ticket(customer=f"ada {text}".encode("utf-8", "replace").decode())})
     given = {"messages": [HumanMessage(f"task {text}")], "customer": f"ada {text}"}
     await invoke(compiled, given, thread, TeamContext(models=model), how)
-    edited = Command(resume={"type": "edit", "message": f"edited {text}"})
+    edited: Any = Command(resume={"type": "edit", "message": f"edited {text}"})
     state = await invoke(compiled, edited, thread, TeamContext(models=model), how)
     assert state["status"] == "completed"
     for said in (state["answer"], state["deliverables"]["a"].content, state["messages"][0].text, state["customer"]):
@@ -167,7 +184,10 @@ async def test_the_doors_and_streams_take_it_as_a_saver_of_the_users(saver: Any)
     again = await arun(team, "y", model=scripted(["two"]), thread="door")
     assert (result.answer, result.turn, again.answer, again.turn) == ("one", 1, "two", 2)
     events = [one async for one in astream(team, "z", thread="door", context=TeamContext(models=scripted(["three"])))]
-    assert events[-1].kind == "run_finished" and team.get_state({"configurable": {"thread_id": "door"}}).values["turn"] == 3
+    assert (
+        events[-1].kind == "run_finished"
+        and team.get_state({"configurable": {"thread_id": "door"}}).values["turn"] == 3
+    )
 
 
 def test_a_forged_row_is_blocked(saver: Any, server: str, thread: Any) -> None:
@@ -175,10 +195,21 @@ def test_a_forged_row_is_blocked(saver: Any, server: str, thread: Any) -> None:
     team.invoke({"task": "x"}, thread, context=TeamContext(models=scripted(["one"])))
     forged = ormsgpack.packb(ormsgpack.Ext(0, ormsgpack.packb(("os", "system", "echo boom"))))
     with psycopg.connect(server) as connection:
-        query = "UPDATE checkpoint_writes SET type = 'msgpack', blob = %s WHERE thread_id = %s AND channel = 'deliverables'"
+        query = (
+            "UPDATE checkpoint_writes SET type = 'msgpack', blob = %s WHERE thread_id = %s AND channel = 'deliverables'"
+        )
         assert connection.execute(query, (forged, thread["configurable"]["thread_id"])).rowcount > 0
     with pytest.raises(Blocked, match=r"names the type os\.system"):
         team.invoke(None, thread, context=TeamContext(models=scripted(["never"])))
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://ada:hunter22@127.0.0.1:9/nowhere", "postgresql:///x?host=/nowhere", "what:is this"]
+)
+def test_a_server_that_cannot_be_reached_is_said_at_once_and_without_the_password(url: str) -> None:
+    with pytest.raises(StoreError, match=r"PostgreSQL cannot be used: .* Check its URL") as caught:
+        checkpoints.postgres(url)
+    assert "hunter22" not in str(caught.value)
 
 
 async def test_it_conforms_to_langgraphs_contract_for_savers(server: str) -> None:

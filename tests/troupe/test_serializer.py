@@ -26,7 +26,21 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from tests.support.teams import Crash, Mortal
-from troupe import Deliverable, Reason, Step, TeamContext, TeamState, Usage, agent, contains, gate, resume, run, scripted, sequential
+from troupe import (
+    Deliverable,
+    Reason,
+    Step,
+    TeamContext,
+    TeamState,
+    Usage,
+    agent,
+    contains,
+    gate,
+    resume,
+    run,
+    scripted,
+    sequential,
+)
 from troupe.agents.contracts import Judgement, Tokens
 from troupe.agents.errors import Blocked
 from troupe.serializer import StrictSerializer, types_of
@@ -44,8 +58,8 @@ def trap(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the attacks would have run."""
     sprung: list[str] = []
 
-    def spring(name: str) -> Callable[..., int]:
-        return lambda *args, **_: sprung.append(f"{name}{args}") or 0
+    def spring(name: str) -> Callable[..., None]:
+        return lambda *args, **_: sprung.append(f"{name}{args}")
 
     monkeypatch.setattr("os.system", spring("os.system"))
     monkeypatch.setattr(builtins, "eval", spring("eval"))
@@ -62,17 +76,18 @@ class Bomb:
 
 
 LC = {"lc": 2, "type": "constructor", "id": ["os", "system"], "kwargs": {"command": "echo boom"}}
+METHOD, PYDANTIC = jsonplus.EXT_METHOD_SINGLE_ARG, jsonplus.EXT_PYDANTIC_V2
 FORGED: dict[str, tuple[str, bytes]] = {
     "one argument": ("msgpack", packed(jsonplus.EXT_CONSTRUCTOR_SINGLE_ARG, "os", "system", "echo boom")),
     "arguments": ("msgpack", packed(jsonplus.EXT_CONSTRUCTOR_POS_ARGS, "os", "system", ["echo boom"])),
     "keywords": ("msgpack", packed(jsonplus.EXT_CONSTRUCTOR_KW_ARGS, "subprocess", "Popen", {"args": "echo boom"})),
     "eval": ("msgpack", packed(jsonplus.EXT_CONSTRUCTOR_SINGLE_ARG, "builtins", "eval", "1")),
     "method": ("msgpack", packed(jsonplus.EXT_METHOD_SINGLE_ARG, "os", "path", "x", "join")),
-    "method of a safe type": ("msgpack", packed(jsonplus.EXT_METHOD_SINGLE_ARG, "datetime", "datetime", "x", "strptime")),
+    "method of a safe type": ("msgpack", packed(METHOD, "datetime", "datetime", "x", "strptime")),
     "method without a name": ("msgpack", packed(jsonplus.EXT_METHOD_SINGLE_ARG, "os", "system", "x")),
     "pydantic": ("msgpack", packed(jsonplus.EXT_PYDANTIC_V2, "os", "system", {"command": "x"}, "model_validate_json")),
     "old pydantic": ("msgpack", packed(jsonplus.EXT_PYDANTIC_V1, "os", "system", {"command": "x"})),
-    "one of ours under another name": ("msgpack", packed(jsonplus.EXT_PYDANTIC_V2, "troupe.agents.contracts", "Call", {})),
+    "one of ours under another name": ("msgpack", packed(PYDANTIC, "troupe.agents.contracts", "Call", {})),
     "unknown extension": ("msgpack", packed(99, "os", "system", "echo boom")),
     "no list inside": ("msgpack", ormsgpack.packb(ormsgpack.Ext(0, ormsgpack.packb("os.system")))),
     "inside a list": ("msgpack", ormsgpack.packb([{"a": [ormsgpack.Ext(0, ormsgpack.packb(("os", "system", "x")))]}])),
@@ -124,7 +139,9 @@ def test_a_forged_row_is_blocked_and_named_and_runs_nothing(
 
 @pytest.mark.parametrize("place", ["checkpoint", "write"])
 @pytest.mark.parametrize("row", FORGED.values(), ids=FORGED)
-def test_a_forged_row_stops_a_resume_and_is_named(row: tuple[str, bytes], place: str, db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forged_row_stops_a_resume_and_is_named(
+    row: tuple[str, bytes], place: str, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     team = sequential(agent("a", "Work."), Step(agent("b", "Work."), gate=gate(contains("zzz"), 0, "ask")))
     run(team, "x", model=scripted({"a": "one", "b": "two"}), db=db, thread="t")
     kind, value = row
@@ -132,7 +149,9 @@ def test_a_forged_row_stops_a_resume_and_is_named(row: tuple[str, bytes], place:
         if place == "checkpoint":
             changed = connection.execute("UPDATE checkpoints SET type = ?, checkpoint = ?", (kind, value))
         else:
-            changed = connection.execute("UPDATE writes SET type = ?, value = ? WHERE channel = 'deliverables'", (kind, value))
+            changed = connection.execute(
+                "UPDATE writes SET type = ?, value = ? WHERE channel = 'deliverables'", (kind, value)
+            )
         assert changed.rowcount > 0
     connection.close()
     sprung: list[Any] = []
@@ -163,7 +182,11 @@ DONE = st.builds(
 )
 NESTED = st.builds(lambda done, parts: done.but(parts=parts), DONE, st.dictionaries(TEXT, DONE, max_size=2))
 VERDICT = st.builds(
-    Judgement, passed=st.booleans(), score=st.none() | st.floats(0, 1), findings=st.lists(TEXT, max_size=2).map(tuple), by=TEXT
+    Judgement,
+    passed=st.booleans(),
+    score=st.none() | st.floats(0, 1),
+    findings=st.lists(TEXT, max_size=2).map(tuple),
+    by=TEXT,
 )
 
 
@@ -188,7 +211,9 @@ def test_plain_data_and_messages_come_back(value: Any) -> None:
 
 
 def test_a_stored_value_that_is_no_longer_valid_is_named() -> None:
-    row = packed(jsonplus.EXT_PYDANTIC_V2, "troupe.agents.contracts", "Deliverable", {"step": "a", "status": "perfect"}, "x")
+    row = packed(
+        jsonplus.EXT_PYDANTIC_V2, "troupe.agents.contracts", "Deliverable", {"step": "a", "status": "perfect"}, "x"
+    )
     with pytest.raises(Blocked, match="A stored Deliverable is not valid"):
         STRICT.loads_typed(("msgpack", row))
 
@@ -218,9 +243,9 @@ class Unnamed:
 def test_types_in_a_state_schema_of_ones_own_come_back_by_themselves(db: Path) -> None:
     team = sequential(agent("a", "Work."), agent("b", "Work."), state_schema=Ticket)
     assert {(__name__, "Customer"), (__name__, "Address")} <= types_of(team.compile())
+    context = TeamContext(models=scripted({"a": "one"}), executor=Mortal("b"))
+    given: Any = {"task": "x", "customer": Customer("ada", [42]), "address": Address(city="London")}
     with pytest.raises(Crash):
-        context = TeamContext(models=scripted({"a": "one"}), executor=Mortal("b"))
-        given: Any = {"task": "x", "customer": Customer("ada", [42]), "address": Address(city="London")}
         run(team, given, context=context, db=db, thread="t")
     result = resume("t", target=team, model=scripted({"b": "two"}), db=db)
     assert (result.status, result.answer) == ("completed", "two")

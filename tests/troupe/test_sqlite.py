@@ -92,13 +92,15 @@ async def test_a_lease_that_is_not_renewed_expires_and_its_owner_writes_no_more(
         turn = Turn(thread="t", turn=1, workflow="w", task="x", input={})
         for write in (
             lambda: checkpoint(fenced),
-            lambda: fenced.put_writes({"configurable": {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": "1"}}, [("a", 1)], "task"),
+            lambda: fenced.put_writes(
+                {"configurable": {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": "1"}}, [("a", 1)], "task"
+            ),
             lambda: fenced._reserve("t/1/a"),
             lambda: fenced._record(Row("t/1/a", "outcome", "a", "a", {}, {})),
             lambda: fenced._begin(turn),
             lambda: fenced._end(turn, "completed", None, Usage()),
         ):
-            with pytest.raises(Held, match="was taken over by .*this process writes no more"):
+            with pytest.raises(Held, match=r"was taken over by .*this process writes no more"):
                 write()
         assert not one.renew(lease)
         checkpoint(other.fenced(taken))
@@ -131,7 +133,7 @@ async def test_a_released_lease_cannot_be_written_under_again_once_it_is_taken(d
             await one.acquire("t")
 
 
-async def test_the_lease_of_a_process_that_died_is_taken_over_at_once(db: Path) -> None:
+def test_the_lease_of_a_process_that_died_is_taken_over_at_once(db: Path) -> None:
     code = textwrap.dedent(f"""
         import asyncio, os
         from troupe.sqlite import SqliteStore
@@ -141,7 +143,7 @@ async def test_the_lease_of_a_process_that_died_is_taken_over_at_once(db: Path) 
         """)
     died = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     with SqliteStore(db) as store:
-        assert (await store.acquire("t")).epoch == int(died.stdout) + 1
+        assert store._acquire("t").epoch == int(died.stdout) + 1
 
 
 async def test_the_lease_of_a_process_of_another_machine_is_waited_for(db: Path) -> None:
@@ -161,7 +163,6 @@ async def test_what_a_stale_writer_leaves_in_a_run_is_nothing(db: Path) -> None:
     clock = Clock()
     team = sequential(agent("a", "Work."), agent("b", "Work."))
     with two_stores(db, clock) as (one, other):
-
         stolen: list[Any] = []
 
         def steal(event: Any) -> None:
@@ -195,7 +196,9 @@ def journal_of(kind: str) -> Iterator[Journal]:
 @pytest.mark.parametrize("kind", JOURNALS)
 async def test_a_recorded_call_is_given_back_and_never_replaced(kind: str) -> None:
     with journal_of(kind) as journal:
-        row = Row("t/1/a#1/work.a/0f", "outcome", "a", "a", {"seal": "x"}, {"text": "one"}, Usage(usd=0.5, calls=1), 1.0, 2.0)
+        row = Row(
+            "t/1/a#1/work.a/0f", "outcome", "a", "a", {"seal": "x"}, {"text": "one"}, Usage(usd=0.5, calls=1), 1.0, 2.0
+        )
         assert await journal.reserve(row.key) is False, "nobody began it"
         assert await journal.reserve(row.key) is True, "somebody began it, and recorded no outcome"
         await journal.record(row)
@@ -260,7 +263,9 @@ def test_a_path_below_a_file_is_no_database(tmp_path: Path) -> None:
         SqliteStore(tmp_path / "file" / "runs.db")
 
 
-@pytest.mark.parametrize("garbage", [b"this is no database " * 99, b"SQLite format 3\0" + b"\xff" * 4096], ids=["text", "torn"])
+@pytest.mark.parametrize(
+    "garbage", [b"this is no database " * 99, b"SQLite format 3\0" + b"\xff" * 4096], ids=["text", "torn"]
+)
 def test_a_file_that_is_something_else_is_left_as_it_is(garbage: bytes, db: Path) -> None:
     db.write_bytes(garbage)
     with pytest.raises(StoreError, match="cannot be used"):
@@ -289,7 +294,7 @@ def test_a_file_that_may_not_be_written_is_said_so(tmp_path: Path) -> None:
     for parent in (tmp_path, *tmp_path.parents):  # root drops its rights below, and must still get here
         if len(parent.parts) > 2:
             parent.chmod(parent.stat().st_mode | 0o055)
-    with without_privileges(), pytest.raises(StoreError, match="cannot be used: .*readonly"):
+    with without_privileges(), pytest.raises(StoreError, match=r"cannot be used: .*readonly"):
         SqliteStore(path)
     folder.chmod(0o755)
 
@@ -315,7 +320,13 @@ def test_eight_processes_may_make_the_same_new_database_at_once(db: Path) -> Non
         print(run(agent("a", "Work."), "x", model=scripted(["one"]), db={str(db)!r}).status)
         """)
     children = [
-        subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for _ in range(8)
     ]
     ended = []
@@ -337,8 +348,13 @@ async def test_a_store_that_is_busy_elsewhere_is_waited_for(db: Path) -> None:
 def test_a_write_that_fails_leaves_the_store_usable(store: SqliteStore) -> None:
     with pytest.raises(StoreError), store.cursor() as cursor:
         cursor.execute("INSERT INTO no_such_table VALUES (1)")
-    with pytest.raises(RuntimeError), store.cursor() as cursor:
-        cursor.execute("INSERT INTO troupe_leases VALUES ('t', 'x', 1, 0)")
-        raise RuntimeError("in the middle of a transaction")
+
+    def fail_in_the_middle() -> None:
+        with store.cursor() as cursor:
+            cursor.execute("INSERT INTO troupe_leases VALUES ('t', 'x', 1, 0)")
+            raise RuntimeError("in the middle of a transaction")
+
+    with pytest.raises(RuntimeError):
+        fail_in_the_middle()
     checkpoint(store)
     assert store._read("SELECT count(*) FROM troupe_leases", ()) == [(0,)]

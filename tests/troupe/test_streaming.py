@@ -165,7 +165,7 @@ async def test_streams_side_by_side_do_not_mix() -> None:
         assert kinds(events).count("run_finished") == 1 and kinds(events).count("step_started") == 2
 
 
-# --- a reader that leaves ----------------------------------------------------------------------------------------------
+# --- a reader that leaves --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
@@ -203,7 +203,9 @@ def test_leaving_a_sync_stream_does_the_same(monkeypatch: pytest.MonkeyPatch) ->
         assert (state["status"], state["answer"], len(server.requests)) == ("completed", "two", 3)
 
 
-async def test_a_web_app_serves_twenty_clients_of_which_five_leave(monkeypatch: pytest.MonkeyPatch, store: SqliteStore) -> None:
+async def test_a_web_app_serves_twenty_clients_of_which_five_leave(
+    monkeypatch: pytest.MonkeyPatch, store: SqliteStore
+) -> None:
     """Calls of those who leave are ended and not paid for to their end; their threads go on where they stopped."""
     leaving = {f"client{number}" for number in range(0, 20, 4)}
     gone: set[str] = set()
@@ -260,7 +262,7 @@ async def test_a_web_app_serves_twenty_clients_of_which_five_leave(monkeypatch: 
         assert server.unscripted == []
 
 
-class served:  # noqa: N801 - reads as what it does
+class served:
     """A Starlette app on a free port, in a thread with a loop of its own, as a worker process has it."""
 
     def __init__(self, app: Starlette) -> None:
@@ -270,7 +272,7 @@ class served:  # noqa: N801 - reads as what it does
     async def __aenter__(self) -> str:
         self.thread.start()
         async with asyncio.timeout(20):
-            while not self.server.started:
+            while not self.server.started:  # noqa: ASYNC110 - uvicorn has no event for it
                 await asyncio.sleep(0.01)
         (address,) = {one.getsockname() for part in self.server.servers for one in part.sockets}
         return f"http://{address[0]}:{address[1]}"
