@@ -27,6 +27,8 @@ class Agent(Runnable[Brief, Deliverable], ABC):
     can_decide: bool = True
     holds_slot: bool = True
     """Whether a call counts against the Executor's cap; a graph does not, the calls inside it do."""
+    grace: float = 0.0
+    """Seconds beyond the run's deadline, for a graph to end with what its own calls have brought by then."""
 
     @abstractmethod
     async def work(self, brief: Brief, schema: type[BaseModel] | None = None) -> Deliverable:
@@ -54,4 +56,3 @@ class Agent(Runnable[Brief, Deliverable], ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
-

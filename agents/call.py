@@ -177,9 +177,7 @@ class Call:
         row = await self.scope.journal.find(f"{self.key}/{number}")
         return row if row is not None and row.sent.get("seal") == seal else None
 
-    async def _record(
-        self, number: str, kind: Any, sent: Any, received: Any, usage: Usage, started: float
-    ) -> None:
+    async def _record(self, number: str, kind: Any, sent: Any, received: Any, usage: Usage, started: float) -> None:
         key = f"{self.key}/{number}"
         seconds = time.time() - started
         await self.scope.journal.record(

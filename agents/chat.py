@@ -59,9 +59,7 @@ class ChatAgent(Agent):
         if schema is not None:
             number = sum(isinstance(one, AIMessage) for one in messages)
             value = await ask(call, model, messages, schema, number)
-            return Deliverable(
-                step=brief.step, agent=self.name, content=value.model_dump_json(indent=2), data=value
-            )
+            return Deliverable(step=brief.step, agent=self.name, content=value.model_dump_json(indent=2), data=value)
         config: Any = answering(call)
         send: Callable[[], Awaitable[AIMessage]] = lambda: model.ainvoke(messages, config)  # noqa: E731
         return _deliverable(self, brief, await call.request(0, model, messages, send))

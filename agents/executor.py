@@ -167,7 +167,7 @@ class Executor:
         if remaining == 0:
             raise LimitReached(call.scope.deadline_message())
         try:
-            async with asyncio.timeout(remaining):
+            async with asyncio.timeout(None if remaining is None else remaining + call.agent.grace):
                 # A graph takes no slot and has no timeout of its own: the calls inside it do.
                 if not call.agent.holds_slot:
                     return await perform(call)
@@ -187,9 +187,8 @@ class Executor:
         # A hang costs its whole timeout each time: one more try tells a hiccup from a dead server.
         hang = failure(_error(state)).kind == "timeout"
         remaining = call.scope.remaining()
-        return (
-            state.attempt_number > (min(self.retries, 1) if hang else self.retries)
-            or (remaining is not None and self._wait(state) >= remaining)
+        return state.attempt_number > (min(self.retries, 1) if hang else self.retries) or (
+            remaining is not None and self._wait(state) >= remaining
         )
 
     def _wait(self, state: tenacity.RetryCallState) -> float:

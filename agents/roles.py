@@ -89,7 +89,9 @@ def read_role(path: str | Path) -> Role:
             **({"level": front.pop("level")} if "level" in front else {}),
         )
     except (ValidationError, BuildError, TypeError) as error:
-        raise SettingsError(f"{path} is not a role: {complaints(error) if isinstance(error, ValidationError) else error}") from None
+        raise SettingsError(
+            f"{path} is not a role: {complaints(error) if isinstance(error, ValidationError) else error}"
+        ) from None
     if not role.prompt:
         raise SettingsError(f"{path} has no prompt: write it below the front matter.")
     return role  # fields of other tools' conventions (color, permissions, ...) are left alone

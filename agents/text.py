@@ -71,7 +71,9 @@ def shorten(text: str, limit: int, hint: str = "") -> str:
     keep = max(16, 4 * (limit - 24))
     # Cut in bytes, as tokens are counted: a page of Chinese is three times as long as it has characters.
     stored = text.encode("utf-8", "replace")
-    head, tail = (part.decode("utf-8", "ignore") for part in (stored[: keep * 3 // 4], stored[len(stored) - keep // 4 :]))
+    head, tail = (
+        part.decode("utf-8", "ignore") for part in (stored[: keep * 3 // 4], stored[len(stored) - keep // 4 :])
+    )
     return f"{head.rstrip()}\n[shortened: about {size - limit} of {size} tokens left out{hint}]\n{tail.lstrip()}"
 
 

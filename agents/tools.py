@@ -26,7 +26,9 @@ async def tool_loop(agent: ChatAgent, call: Call, model: Any, messages: list[Bas
     from troupe.agents.chat import answering
 
     tools: list[Any] = list(agent.tools)
-    if call.brief.deliverables and not any(getattr(one, "name", getattr(one, "__name__", "")) == "read" for one in tools):
+    if call.brief.deliverables and not any(
+        getattr(one, "name", getattr(one, "__name__", "")) == "read" for one in tools
+    ):
         tools.append(read)
     graph = create_agent(model, tools, middleware=[_Recorder()], name=agent.name.replace(" ", "_"))
     # Two supersteps per request, and the loop's own bound is the number of requests.
@@ -56,7 +58,9 @@ class _Recorder(AgentMiddleware[Any, Any]):
         number = sum(isinstance(one, AIMessage) for one in request.messages)
         most = call.scope.settings.max_requests
         if number >= most:
-            raise LimitReached(f"{call.agent.name} made {most} requests without an end; TROUPE_MAX_REQUESTS sets this limit.")
+            raise LimitReached(
+                f"{call.agent.name} made {most} requests without an end; TROUPE_MAX_REQUESTS sets this limit."
+            )
 
         async def send() -> AIMessage:
             (reply,) = (await handler(request)).result

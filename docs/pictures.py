@@ -22,7 +22,16 @@ HERE = Path(__file__).parent
 COLOURS = TerminalTheme(
     (23, 27, 36),
     (222, 226, 234),
-    [(60, 66, 80), (240, 113, 120), (126, 200, 130), (230, 190, 110), (110, 170, 240), (190, 140, 230), (100, 200, 200), (222, 226, 234)],
+    [
+        (60, 66, 80),
+        (240, 113, 120),
+        (126, 200, 130),
+        (230, 190, 110),
+        (110, 170, 240),
+        (190, 140, 230),
+        (100, 200, 200),
+        (222, 226, 234),
+    ],
 )
 # Rich's format asks for a web font; the picture must need nothing from outside.
 FORMAT = re.sub(r"@font-face \{\{.*?\}\}\n", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL).replace(
@@ -63,14 +72,18 @@ def picture_of_a_run() -> str:
     console.print(Text("simulated: no model is called", style="yellow"))
     console.print(terminal.picture())
     console.print()
-    console.print(Text(f"{result.status}: {len(result.deliverables)} steps, {result.usage.calls} calls, simulated", style="bold"))
+    console.print(
+        Text(f"{result.status}: {len(result.deliverables)} steps, {result.usage.calls} calls, simulated", style="bold")
+    )
     return console.export_svg(title="troupe", theme=COLOURS, code_format=FORMAT, unique_id="run")
 
 
 def main() -> None:
     """Write them."""
     (HERE / "run.svg").write_text(picture_of_a_run(), "utf-8")
-    example = sequential(agent("draft", "Write."), agent("check", "Check."), gate=gate(review(by="qa-engineer"), then="ask"))
+    example = sequential(
+        agent("draft", "Write."), agent("check", "Check."), gate=gate(review(by="qa-engineer"), then="ask")
+    )
     (HERE / "sequential.svg").write_text(svg(Drawing.of(example.compile().get_graph()), title="sequential"), "utf-8")
 
 

@@ -18,8 +18,8 @@ from troupe.agents.call import current_call
 from troupe.agents.chat import ChatAgent, agent, answering
 from troupe.agents.contracts import NO_USAGE, Brief, Deliverable, Usage
 from troupe.agents.errors import BuildError, InvalidOutput
-from troupe.agents.meter import metered
 from troupe.agents.functions import FunctionAgent, as_deliverable, call_function
+from troupe.agents.meter import metered
 from troupe.agents.roles import Role
 from troupe.agents.structured import ask
 
@@ -49,7 +49,9 @@ def as_agent(
             return ModelAgent(what, model)
         return RunnableAgent(what, takes, gives)
     if isinstance(what, list | tuple):
-        raise BuildError(f"A list of {len(what)} was given as one step. Give its items as arguments: sequential(*steps).")
+        raise BuildError(
+            f"A list of {len(what)} was given as one step. Give its items as arguments: sequential(*steps)."
+        )
     if callable(what) and not isinstance(what, type):
         return FunctionAgent(what)
     raise BuildError(
@@ -96,8 +98,8 @@ class RunnableAgent(Agent):
         wanted = _variables(runnable)
         if takes is None and wanted is not None and (unknown := wanted - _offered()):
             raise BuildError(
-                f"{self.name!r} wants the keys {', '.join(sorted(wanted))}; a brief offers {', '.join(sorted(_offered()))}. "
-                f"Say how it gets {', '.join(sorted(unknown))}: Step(x, takes=lambda brief: {{...}})."
+                f"{self.name!r} wants the keys {', '.join(sorted(wanted))}; "
+                f"a brief offers {', '.join(sorted(_offered()))}. Say how it gets {', '.join(sorted(unknown))}: Step(x, takes=lambda brief: {{...}})."
             )
         self._keyed = takes is None and wanted is not None
 
@@ -107,7 +109,12 @@ class RunnableAgent(Agent):
         if self.takes is not None:
             given = await call_function(self.takes, brief)
         elif self._keyed:
-            given = {"task": brief.task, "objective": brief.objective, "brief": briefs.text(brief), "input": brief.input}
+            given = {
+                "task": brief.task,
+                "objective": brief.objective,
+                "brief": briefs.text(brief),
+                "input": brief.input,
+            }
         output = await self.runnable.ainvoke(given, metered(current_call()))
         output = await call_function(self.gives, output) if self.gives is not None else output
         return as_deliverable(output.text if isinstance(output, BaseMessage) else output, self.name, brief, schema)
@@ -121,6 +128,7 @@ class GraphAgent(Agent):
 
     can_decide = False
     holds_slot = False
+    grace = 2.0
 
     def __init__(self, graph: Pregel[Any, Any, Any, Any], takes: Any = None, gives: Any = None) -> None:
         self.graph = graph
@@ -132,8 +140,8 @@ class GraphAgent(Agent):
         if (takes is None and not inputs & {"task", "messages"}) or (gives is None and "messages" not in outputs):
             raise BuildError(
                 f"The graph {self.name!r} takes {', '.join(sorted(inputs)) or 'nothing'} and gives "
-                f"{', '.join(sorted(outputs)) or 'nothing'}; a step takes task or messages and gives messages. Say how: "
-                "Step(graph, takes=lambda brief: {...}, gives=lambda output: ...)."
+                f"{', '.join(sorted(outputs)) or 'nothing'}; a step takes task or messages and gives messages. "
+                "Say how: Step(graph, takes=lambda brief: {...}, gives=lambda output: ...)."
             )
         self._inputs = inputs
 

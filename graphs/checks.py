@@ -2,8 +2,8 @@
 
     non_empty() & contains("order") & review(by="qa-engineer", at_least=0.8)
 
-Those that cost nothing run first; a reviewing agent is asked only where they leave the question open. Whatever cannot be
-read, or raises, counts as not passed.
+Those that cost nothing run first; a reviewing agent is asked only where they leave the question open. Whatever cannot
+be read, or raises, counts as not passed.
 """
 
 from __future__ import annotations
@@ -89,16 +89,20 @@ class All(Check):
 
     @property
     def free(self) -> bool:  # type: ignore[override]
+        """See `Check`."""
         return all(part.free for part in self.parts)
 
     @property
     def words(self) -> str:
+        """See `Check`."""
         return " & ".join(part.words for part in self.parts)
 
     def for_author(self, author: Agent) -> Check:
+        """See `Check`."""
         return All(tuple(part.for_author(author) for part in self.parts))
 
     async def judge(self, case: Case, ask: Asks) -> Judgement:
+        """See `Check`."""
         verdicts = []
         for part in _free_first(self.parts):
             verdicts.append(await part.judge(case, ask))
@@ -108,23 +112,27 @@ class All(Check):
 
 
 @dataclass(frozen=True)
-class Any_(Check):  # noqa: N801 - `Any` is taken by typing
+class Any_(Check):
     """Passes when one part does; asks no further then, the free ones first."""
 
     parts: tuple[Check, ...]
 
     @property
     def free(self) -> bool:  # type: ignore[override]
+        """See `Check`."""
         return all(part.free for part in self.parts)
 
     @property
     def words(self) -> str:
+        """See `Check`."""
         return " | ".join(part.words for part in self.parts)
 
     def for_author(self, author: Agent) -> Check:
+        """See `Check`."""
         return Any_(tuple(part.for_author(author) for part in self.parts))
 
     async def judge(self, case: Case, ask: Asks) -> Judgement:
+        """See `Check`."""
         verdicts = []
         for part in _free_first(self.parts):
             verdicts.append(await part.judge(case, ask))
@@ -144,9 +152,11 @@ class Rule(Check):
 
     @property
     def words(self) -> str:
+        """See `Check`."""
         return self.label
 
     async def judge(self, case: Case, ask: Asks) -> Judgement:
+        """See `Check`."""
         if self.builtin:
             return Judgement.of(self.read(self.function(case.work)), by=self.label)
         outcome = await ask(_Judge(self, case), case.brief, Verdict)
@@ -187,19 +197,23 @@ class Review(Check):
 
     @property
     def words(self) -> str:
+        """See `Check`."""
         return f"{self.by.name}{'' if self.at_least is None else f' ≥ {self.at_least:g}'}"
 
     def for_author(self, author: Agent) -> Check:
+        """See `Check`."""
         if self.by.name != author.name:
             return self
         for name in self.by.role.backups if isinstance(self.by, ChatAgent) else ():
             if name != author.name:
                 return Review(agent(name), self.at_least)
         raise BuildError(
-            f"{author.name!r} would review its own work. Give this step another reviewer: Step(..., gate=gate(review(by=...)))."
+            f"{author.name!r} would review its own work. Give this step another reviewer: "
+            "Step(..., gate=gate(review(by=...)))."
         )
 
     async def judge(self, case: Case, ask: Asks) -> Judgement:
+        """See `Check`."""
         author = case.work.agent
         threshold = "" if self.at_least is None else f" Needed to pass: {self.at_least:g}."
         part = render(

@@ -1,6 +1,6 @@
 """Quality gates: checks after a step, how often work may be sent back, and what happens after that.
 
-    gate(non_empty() & review(by="qa-engineer", at_least=0.8), rework=2, then="ask")
+gate(non_empty() & review(by="qa-engineer", at_least=0.8), rework=2, then="ask")
 """
 
 from __future__ import annotations

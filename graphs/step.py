@@ -1,6 +1,6 @@
 """A step: one unit of work, made from anything that can work.
 
-    role name | Role | Agent | function | chat model | Runnable | graph   -->   Step(name, agent, objective, gate, ...)
+role name | Role | Agent | function | chat model | Runnable | graph   -->   Step(name, agent, objective, gate, ...)
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Step:
     objective: str = ""
     name: str = ""
     returns: type[BaseModel] | None = None
-    gate: Gate | None | _Inherit = INHERIT
+    gate: Gate | _Inherit | None = INHERIT
     needs: Sequence[str] = ()
     undo: Callable[[Deliverable], Any] | None = None
     takes: Callable[[Brief], Any] | None = None
@@ -73,10 +73,15 @@ class Step:
         object.__setattr__(self, "agent", made)
         object.__setattr__(self, "name", self.name or made.name)
         object.__setattr__(self, "needs", (self.needs,) if isinstance(self.needs, str) else tuple(self.needs))
-        if not isinstance(self.name, str) or not _NAME.match(self.name) or _RESERVED.search(self.name) or clean(self.name) != self.name:
+        if (
+            not isinstance(self.name, str)
+            or not _NAME.match(self.name)
+            or _RESERVED.search(self.name)
+            or clean(self.name) != self.name
+        ):
             raise BuildError(
-                f"{self.name!r} cannot be the name of a step: give it one with Step(..., name=...), without : | / # and "
-                "not starting with '.' or '__' ('finish' and names ending in .gate or .ask are the engine's)."
+                f"{self.name!r} cannot be the name of a step: give it one with Step(..., name=...), without : | / # "
+                "and not starting with '.' or '__' ('finish' and names ending in .gate or .ask are the engine's)."
             )
         if not isinstance(self.objective, str):
             raise BuildError(f"The objective of step {self.name!r} must be text, not {type(self.objective).__name__}.")

@@ -15,10 +15,10 @@ from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
+from troupe.agents.call import restored
 from troupe.agents.context import TeamContext, find_context
 from troupe.agents.contracts import Deliverable
 from troupe.agents.errors import BuildError, InputError
-from troupe.agents.call import restored
 from troupe.agents.scope import RunScope
 from troupe.agents.text import clean
 from troupe.graphs.detached import detached
@@ -187,7 +187,8 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
             if task is None:
                 got = ", ".join(map(str, input)) or "none"
                 raise InputError(
-                    f'A team needs {{"task": "..."}} or {{"messages": [...]}} with a user\'s message; it got the keys: {got}.'
+                    f'A team needs {{"task": "..."}} or {{"messages": [...]}} with a message of a user; '
+                    f"it got the keys: {got}."
                 )
         elif isinstance(task, str):
             messages.append(HumanMessage(clean(task)))
@@ -210,7 +211,11 @@ def _clean(message: BaseMessage) -> BaseMessage:
         cleaned: Any = clean(content)
     else:
         cleaned = [
-            clean(one) if isinstance(one, str) else {**one, "text": clean(one["text"])} if isinstance(one.get("text"), str) else one
+            clean(one)
+            if isinstance(one, str)
+            else {**one, "text": clean(one["text"])}
+            if isinstance(one.get("text"), str)
+            else one
             for one in content
         ]
     return message if cleaned == content else message.model_copy(update={"content": cleaned})

@@ -82,7 +82,9 @@ def conversation(state: Any) -> tuple[Message, ...]:
     )
 
 
-async def work(step: Step, index: int, plan: Sequence[Step], needs: Sequence[str], state: Any, here: Here) -> dict[str, Any]:
+async def work(
+    step: Step, index: int, plan: Sequence[Step], needs: Sequence[str], state: Any, here: Here
+) -> dict[str, Any]:
     """Let a step work one round."""
     brief = brief_for(step, state, plan[:index], needs)
     path = here.path(step.name)
@@ -118,7 +120,12 @@ def _settled(step: Step, brief: Brief, outcome: Outcome, state: Any) -> Delivera
         )
     if isinstance(outcome, Failed):
         reason = outcome.reason(step.name)
-        changes: dict[str, Any] = {"rounds": brief.round, "attempts": outcome.attempts, "usage": before + outcome.usage, "reason": reason}
+        changes: dict[str, Any] = {
+            "rounds": brief.round,
+            "attempts": outcome.attempts,
+            "usage": before + outcome.usage,
+            "reason": reason,
+        }
         if last is not None and last.status in ("submitted", "partial") and last.content:
             return last.but(status="partial", **changes)
         return Deliverable(step=step.name, agent=step.agent.name, status="failed", **changes)
@@ -126,8 +133,10 @@ def _settled(step: Step, brief: Brief, outcome: Outcome, state: Any) -> Delivera
     return Deliverable(step=step.name, agent=step.agent.name, status="skipped", rounds=brief.round, reason=reason)
 
 
-async def judge(step: Step, index: int, plan: Sequence[Step], needs: Sequence[str], state: Any, here: Here) -> dict[str, Any]:
-    """Let a step's gate judge it; the verdict and what follows from it are state, so that the edge is a pure function."""
+async def judge(
+    step: Step, index: int, plan: Sequence[Step], needs: Sequence[str], state: Any, here: Here
+) -> dict[str, Any]:
+    """Let a step's gate judge it; verdict and decision are state, so that the edge is a pure function."""
     gate, submitted = step.gate, state["deliverables"][step.name]
     assert isinstance(gate, Gate)  # noqa: S101 - a gate node exists only where a gate does
     before = [one.name for one in plan[:index]]
@@ -178,7 +187,11 @@ def _judged(done: Deliverable, verdict: Judgement) -> Deliverable:
     if verdict.decision == "pass":
         return done.but(status="accepted") if done.status == "submitted" else done
     what = verdict.feedback or "The gate was not passed."
-    reason = done.reason or Reason(kind="limit" if verdict.limit else "gate", message=f"{verdict.by}: {what}" if verdict.by else what, step=done.step)
+    reason = done.reason or Reason(
+        kind="limit" if verdict.limit else "gate",
+        message=f"{verdict.by}: {what}" if verdict.by else what,
+        step=done.step,
+    )
     return done.but(status="partial" if verdict.decision == "partial" else "failed", reason=reason)
 
 
@@ -230,7 +243,7 @@ async def ask_person(step: Step, plan: Sequence[Step], state: Any, here: Here) -
 
 
 def _heard(asked: dict[str, Any]) -> Answer:
-    """The person's answer; one that cannot be understood is kept by LangGraph, so the question is asked again after it."""
+    """The person's answer; one that cannot be understood is kept by LangGraph, so it is asked again after it."""
     while True:
         given = interrupt(asked)
         try:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableConfig
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.memory import InMemoryStore
@@ -107,13 +109,15 @@ def test_a_team_of_an_agent_a_graph_and_typed_work_runs_within_its_budget(
         assert r.usage.usd is not None and 0 < r.usage.usd < 0.20
 
 
-def test_a_compiled_team_is_plain_langgraph(team: TeamGraph, server: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiled_team_is_plain_langgraph(
+    team: TeamGraph, server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         app = team.compile(checkpointer=InMemorySaver(), store=InMemoryStore())
         context = TeamContext(models="openai:gpt-5-mini")
-        config = {"configurable": {"thread_id": "7"}}
-        state = app.invoke({"task": "Where is order 42?"}, config, context=context)
+        config: RunnableConfig = {"configurable": {"thread_id": "7"}}
+        state: Any = app.invoke({"task": "Where is order 42?"}, config, context=context)
         assert state["status"] == "completed"
         assert state["deliverables"]["filing"].data == Ticket(order=42, kind="delivery")
 
@@ -126,9 +130,7 @@ async def test_a_session_streams_tokens_gates_and_its_end(
         app = team.compile(checkpointer=InMemorySaver())
         message = HumanMessage("Where is order 42?")
         context = TeamContext(models="openai:gpt-5-mini")
-        kinds = [
-            event.kind async for event in astream(app, {"messages": [message]}, thread="session", context=context)
-        ]
+        kinds = [event.kind async for event in astream(app, {"messages": [message]}, thread="session", context=context)]
     assert {"step_started", "token", "verdict", "step_finished", "progress"} <= set(kinds)
     assert kinds[-1] == "run_finished" and kinds.count("run_finished") == 1
 

@@ -40,6 +40,12 @@ if TYPE_CHECKING:
     from troupe.agents.roles import Role as Role
     from troupe.agents.roles import read_role as read_role
     from troupe.agents.roles import read_roles as read_roles
+    from troupe.doors import aresume as aresume
+    from troupe.doors import arollback as arollback
+    from troupe.doors import arun as arun
+    from troupe.doors import resume as resume
+    from troupe.doors import rollback as rollback
+    from troupe.doors import run as run
     from troupe.graphs.checks import check as check
     from troupe.graphs.checks import contains as contains
     from troupe.graphs.checks import matches as matches
@@ -52,16 +58,10 @@ if TYPE_CHECKING:
     from troupe.graphs.step import Step as Step
     from troupe.graphs.team import Team as Team
     from troupe.graphs.team import TeamGraph as TeamGraph
-    from troupe.doors import aresume as aresume
-    from troupe.doors import arollback as arollback
-    from troupe.doors import arun as arun
-    from troupe.doors import resume as resume
-    from troupe.doors import rollback as rollback
-    from troupe.doors import run as run
+    from troupe.replaying import replay as replay
     from troupe.result import Result as Result
     from troupe.streaming import astream as astream
     from troupe.streaming import stream as stream
-    from troupe.replaying import replay as replay
 
 _MODULES = {
     "agents.agent": ["Agent"],
@@ -89,7 +89,7 @@ _MODULES = {
 }  # fmt: skip
 _WHERE = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = sorted(_WHERE)  # noqa: PLE0605 - the names are the table's
+__all__ = sorted(_WHERE)
 
 
 def __getattr__(name: str) -> Any:

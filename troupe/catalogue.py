@@ -97,7 +97,9 @@ def _named(name: str) -> Target:
     if name in PATTERNS:
         return Target(PATTERNS[name].make().compile(), name, name)
     if name.endswith((".yaml", ".yml")):
-        raise SettingsError(f"{name}: this version does not read workflows from YAML. Write them in Python: file.py:team.")
+        raise SettingsError(
+            f"{name}: this version does not read workflows from YAML. Write them in Python: file.py:team."
+        )
     if ":" not in name:
         raise UnknownName("workflow", name, PATTERNS, "Your own is file.py:name or package.module:name.")
     from langgraph.graph import StateGraph
@@ -111,7 +113,9 @@ def _named(name: str) -> Target:
     try:
         found = getattr(module, attribute)
     except AttributeError:
-        choices = [one for one, value in vars(module).items() if isinstance(value, TeamGraph | Team | Agent | StateGraph)]
+        choices = [
+            one for one, value in vars(module).items() if isinstance(value, TeamGraph | Team | Agent | StateGraph)
+        ]
         raise UnknownName(f"name in {where}", attribute, choices) from None
     if callable(found) and not isinstance(found, Agent | Team | StateGraph | Step) and not _takes_brief(found):
         found = found()
@@ -127,7 +131,7 @@ def refuse_while_loading() -> None:
     """
     if (path := _loading.get()) is not None:
         raise SettingsError(
-            f"{path} runs a team as soon as it is imported. Put its run(...) under: if __name__ == \"__main__\":"
+            f'{path} runs a team as soon as it is imported. Put its run(...) under: if __name__ == "__main__":'
         )
 
 
@@ -145,7 +149,8 @@ def _file(path: Path) -> ModuleType:
         raise SettingsError(f"There is no file {path}.")
     name = f"troupe_file_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None  # noqa: S101 - a .py file always has a loader
+    assert spec is not None  # noqa: S101 - a .py file always has a spec and a loader
+    assert spec.loader is not None  # noqa: S101
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     # The file may import its neighbours, as it could if it were run.
@@ -156,7 +161,7 @@ def _file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except SettingsError:
         raise
-    except Exception as error:  # noqa: BLE001 - any code may stand in a user's file
+    except Exception as error:
         raise SettingsError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
     finally:
         _loading.reset(loading)

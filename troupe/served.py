@@ -8,7 +8,6 @@ from __future__ import annotations
 from troupe.catalogue import PATTERNS
 from troupe.graphs.team import Team
 
-
 _TEAMS: dict[str, Team] = {name: entry.make().compile() for name, entry in PATTERNS.items()}
 
 

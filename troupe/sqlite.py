@@ -128,7 +128,9 @@ class SqliteStore(AsyncInThreads, SqliteSaver):
         (found,) = self.conn.execute("PRAGMA user_version").fetchone()
         if found > SCHEMA:
             self.is_setup = False
-            raise StoreError(f"{self.path} was written by a newer version of Troupe. Upgrade, or use another file: --db.")
+            raise StoreError(
+                f"{self.path} was written by a newer version of Troupe. Upgrade, or use another file: --db."
+            )
         self.conn.execute(f"PRAGMA user_version={SCHEMA:d}")
 
     def close(self) -> None:
@@ -264,7 +266,9 @@ class SqliteStore(AsyncInThreads, SqliteSaver):
 
     async def spent(self, root: str) -> Usage:
         """See `Journal`."""
-        query = "SELECT usage FROM troupe_journal WHERE root = ? AND kind IN ('request', 'failure') AND usage IS NOT NULL"
+        query = (
+            "SELECT usage FROM troupe_journal WHERE root = ? AND kind IN ('request', 'failure') AND usage IS NOT NULL"
+        )
         rows = await self.threaded(self._read, query, (root,))
         return sum((Usage.model_validate_json(one) for (one,) in rows), NO_USAGE)
 
@@ -286,7 +290,8 @@ class SqliteStore(AsyncInThreads, SqliteSaver):
             )
             cursor.execute(
                 "INSERT INTO troupe_turns (thread, turn, workflow, reference, task, input, models, simulated, budget, "
-                "deadline, status, reason, usage, started, finished) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "deadline, status, reason, usage, started, finished) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     turn.thread, turn.turn, turn.workflow, turn.reference, turn.task, _json(turn.input),
                     _json(turn.models), turn.simulated, turn.budget, turn.deadline, turn.status, turn.reason,

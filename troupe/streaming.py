@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any
@@ -70,6 +71,7 @@ async def astream(
 def stream(app: Any, input: Any, **options: Any) -> Iterator[Event]:
     """The same as `astream`, for code that is not async."""
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+    ended = threading.Event()
 
     async def pump() -> None:
         try:
@@ -77,6 +79,7 @@ def stream(app: Any, input: Any, **options: Any) -> Iterator[Event]:
                 events.put(event)
         finally:
             events.put(None)
+            ended.set()
 
     work = submit(pump())
     try:
@@ -86,6 +89,7 @@ def stream(app: Any, input: Any, **options: Any) -> Iterator[Event]:
     finally:
         if not work.done():
             work.cancel()
+            ended.wait(10)  # the run has saved how far it came, so that the thread can be gone on with
 
 
 def _path(meta: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ import pytest
 
 @pytest.fixture
 def no_real_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every model that is not simulated, scripted or replayed is refused, and the test that asked for it ends in error."""
+    """Every model that is not simulated, scripted or replayed is refused; the test that asked ends in error."""
     from troupe.agents.models import Models, is_simulated
 
     safe = Models.safe

@@ -1,9 +1,9 @@
 """Which chat model serves a tier: from a spec in a word, a mapping of tiers, or chat models themselves.
 
-    "simulated"                 the built-in model, seeded and free
-    "openai:gpt-5-mini"         OpenAI, or whatever OPENAI_BASE_URL points to
-    "local:llama-3"             a server of [providers.local] in the project's file
-    "anthropic:claude-..."      any provider of langchain's init_chat_model
+"simulated"                 the built-in model, seeded and free
+"openai:gpt-5-mini"         OpenAI, or whatever OPENAI_BASE_URL points to
+"local:llama-3"             a server of [providers.local] in the project's file
+"anthropic:claude-..."      any provider of langchain's init_chat_model
 """
 
 from __future__ import annotations

@@ -54,7 +54,9 @@ class _Inventor:
         if "enum" in shape:
             return shape["enum"][nth % len(shape["enum"])]
         if parts := shape.get("allOf"):
-            return self.value(_merged([{**shape, "allOf": None}, *(self._named(one) for one in parts)]), name, depth, nth)
+            return self.value(
+                _merged([{**shape, "allOf": None}, *(self._named(one) for one in parts)]), name, depth, nth
+            )
         if choices := shape.get("anyOf") or shape.get("oneOf"):
             nothing = [one for one in choices if one.get("type") == "null"]
             some = [one for one in choices if one.get("type") != "null"]

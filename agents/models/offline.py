@@ -114,7 +114,13 @@ def _chunks(reply: AIMessage) -> Iterator[ChatGenerationChunk]:
     for word in words[:-1]:
         yield ChatGenerationChunk(message=AIMessageChunk(content=word, id=identity))
     calls: list[Any] = [
-        {"name": one["name"], "args": json.dumps(one["args"]), "id": one["id"], "index": index, "type": "tool_call_chunk"}
+        {
+            "name": one["name"],
+            "args": json.dumps(one["args"]),
+            "id": one["id"],
+            "index": index,
+            "type": "tool_call_chunk",
+        }
         for index, one in enumerate(reply.tool_calls)
     ]
     last = AIMessageChunk(

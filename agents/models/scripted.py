@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
-from pydantic import BaseModel, PrivateAttr
+from pydantic import BaseModel, Field, PrivateAttr
 
 from troupe.agents.call import current
 from troupe.agents.errors import BuildError, CallError
@@ -25,11 +25,11 @@ class ScriptedChatModel(OfflineChatModel):
     lines: dict[str, list[Any]]
     latency: float = 0.0
     replayed: bool = False
-    """Whether the lines are a recording, of which each request has its own, and not a script, of which each call has."""
+    """Whether the lines are a recording, where each request has its own, and not a script, where each call has."""
     _next: dict[str, int] = PrivateAttr(default_factory=dict)
     _given: dict[str, AIMessage] = PrivateAttr(default_factory=dict)
     _lock: Any = PrivateAttr(default_factory=threading.Lock)
-    asked: list[Any] = []
+    asked: list[Any] = Field(default_factory=list)
     """What it was asked, in order: (step, role, messages)."""
 
     @property
@@ -90,7 +90,9 @@ def _reply(line: Any, tools: list[dict[str, Any]], forced: bool) -> AIMessage:
         return line
     calls = line if isinstance(line, list) else [line]
     if all(isinstance(one, Mapping) and set(one) <= {"tool", "args"} and "tool" in one for one in calls):
-        return AIMessage("", tool_calls=[_call(one["tool"], one.get("args", {}), index) for index, one in enumerate(calls)])
+        return AIMessage(
+            "", tool_calls=[_call(one["tool"], one.get("args", {}), index) for index, one in enumerate(calls)]
+        )
     if isinstance(line, BaseModel):
         line = line.model_dump(mode="json", exclude_unset=True)
     if isinstance(line, Mapping):

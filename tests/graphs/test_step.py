@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 from collections.abc import Callable
@@ -21,7 +22,8 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 from pydantic import BaseModel
 
-from tests.support.teams import Crash, Mortal, roles_asked, steps_asked, text_asked
+from tests.support.openai_server import OpenAIServer, slow
+from tests.support.teams import Crash, Mortal, priced, roles_asked, steps_asked, text_asked
 from troupe import (
     Brief,
     BuildError,
@@ -41,6 +43,7 @@ from troupe import (
     scripted,
     sequential,
 )
+from troupe.graphs.adapters import GraphAgent
 from troupe.result import Result
 
 
@@ -361,6 +364,34 @@ def test_teams_nest_as_deep_as_one_likes() -> None:
         team = sequential(Step(team, name=f"level {depth}"), name=f"team {depth}")
     result = run(team, "hi", model=scripted({"level 0": "deep"}), db=":memory:")
     assert result.status == "completed" and result["level 3/level 2/level 1/level 0"].content == "deep"
+
+
+def test_a_limit_that_is_hit_inside_a_nested_team_leaves_what_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    with OpenAIServer(["one", slow("never")]) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        late = run(
+            sequential(inner_team(), agent("file", "File.")), "hi", model="openai:gpt-test", deadline=0.8, db=":memory:"
+        )
+    lines = {"draft": "one", "check": "two", "file": "three"}
+    poor = run(sequential(inner_team(), agent("file", "File.")), "hi", model=priced(lines), budget=1e-9, db=":memory:")
+    for result in (late, poor):
+        assert (result.status, result.answer, result["inner/draft"].content) == ("partial", "one", "one")
+        assert result.reason is not None and result.reason.kind == "limit" and result.reason.step == "check"
+        assert (result["inner"].status, result["file"].status) == ("partial", "failed")
+
+
+def test_a_graph_of_others_that_ignores_the_deadline_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GraphAgent, "grace", 0.1)
+
+    async def sleep(state: MessagesState) -> MessagesState:
+        await asyncio.sleep(60)
+        return state
+
+    built: StateGraph[MessagesState] = StateGraph(MessagesState)
+    built.add_node("sleep", sleep)
+    built.add_edge(START, "sleep")
+    result = run(Step(built, name="sleep"), "hi", deadline=0.2, db=":memory:")
+    assert result.status == "failed" and result.reason is not None and result.reason.kind == "limit"
 
 
 def test_the_same_team_twice_in_a_team_makes_its_own_calls() -> None:

@@ -198,6 +198,7 @@ def test_leaving_a_sync_stream_does_the_same(monkeypatch: pytest.MonkeyPatch) ->
                 server.wait_for_requests(2)
                 break
         events.close()  # type: ignore[attr-defined]
+        assert team.get_state(THREAD).next == ("b",)
         assert server.requests[1].wait() and server.requests[1].disconnected
         state = team.invoke(None, THREAD, context=context)
         assert (state["status"], state["answer"], len(server.requests)) == ("completed", "two", 3)
