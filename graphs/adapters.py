@@ -99,7 +99,8 @@ class RunnableAgent(Agent):
         if takes is None and wanted is not None and (unknown := wanted - _offered()):
             raise BuildError(
                 f"{self.name!r} wants the keys {', '.join(sorted(wanted))}; "
-                f"a brief offers {', '.join(sorted(_offered()))}. Say how it gets {', '.join(sorted(unknown))}: Step(x, takes=lambda brief: {{...}})."
+                f"a brief offers {', '.join(sorted(_offered()))}. Say how it gets "
+                f"{', '.join(sorted(unknown))}: Step(x, takes=lambda brief: {{...}})."
             )
         self._keyed = takes is None and wanted is not None
 

@@ -3,7 +3,7 @@
     prompts/roles/NAME.md    the system prompt of a role
     prompts/moves/NAME.md    what is said at a move of the game: a brief, a review, a repair
 
-Any text can be replaced by a folder of the same shape: `TeamContext(prompts="my-prompts")`, `my-prompts/moves/brief.md`.
+A folder of the same shape replaces any of them: `TeamContext(prompts="my-prompts")`, `my-prompts/moves/brief.md`.
 """
 
 from __future__ import annotations
