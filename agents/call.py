@@ -120,6 +120,8 @@ class Call:
                 self.asking = None
                 if refusal := reply.additional_kwargs.get("refusal"):
                     raise Refused(f"The model of {self.agent.name} declined to answer: {refusal}")
+                if reply.response_metadata.get("finish_reason") == "content_filter":
+                    raise Refused(f"The provider's content filter stopped the answer of {self.agent.name}.")
                 raise EmptyAnswer(f"{self.agent.name} got an empty answer from its model; try another model.")
             self.usage = self.usage + usage
             await self._record(str(number), "request", note, received, usage, started)

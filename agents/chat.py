@@ -12,7 +12,7 @@ from troupe.agents import brief as briefs
 from troupe.agents.agent import Agent
 from troupe.agents.call import Call, current_call
 from troupe.agents.contracts import TIERS, Brief, Deliverable, Reason, Tier
-from troupe.agents.errors import BuildError, InvalidOutput, UnknownName, complaints
+from troupe.agents.errors import BuildError, InvalidOutput, Refused, UnknownName, complaints
 from troupe.agents.roles import Role
 from troupe.agents.structured import ask
 from troupe.prompts import load
@@ -143,7 +143,7 @@ def _role(name: str, prompt: str, title: str) -> Role:
 def _deliverable(agent: Agent, brief: Brief, reply: AIMessage) -> Deliverable:
     why = reply.response_metadata.get("finish_reason")
     if why == "content_filter":
-        raise InvalidOutput(f"The provider's content filter stopped the answer of {agent.name}.")
+        raise Refused(f"The provider's content filter stopped the answer of {agent.name}.")
     if not reply.text.strip():
         raise InvalidOutput(f"{agent.name} ended without an answer.")
     cut = "The answer was cut at the model's output limit."

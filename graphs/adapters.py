@@ -169,11 +169,12 @@ class GraphAgent(Agent):
         parts: Mapping[str, Deliverable] = output.get("deliverables") or {}
         if "status" in output and "deliverables" in output:
             return self._team(output, parts, brief, schema)
-        if not answer.strip():
-            raise InvalidOutput(f"The graph {self.name!r} ended without an answer in its messages.")
         value = output.get("structured_response")
+        if value is None and not answer:
+            raise InvalidOutput(f"The graph {self.name!r} ended without an answer in its messages.")
         made = as_deliverable(answer if value is None else value, self.name, brief, schema)
-        return made.but(content=answer)
+        # An agent that answers by a tool call leaves no text: its value is the answer.
+        return made.but(content=answer or made.content)
 
     def _team(
         self, output: Mapping[str, Any], parts: Mapping[str, Deliverable], brief: Brief, schema: Any

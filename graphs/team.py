@@ -187,7 +187,7 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
             if task is None:
                 got = ", ".join(map(str, input)) or "none"
                 raise InputError(
-                    f'A team needs {{"task": "..."}} or {{"messages": [...]}} with a message of a user; '
+                    'A team needs {"task": "..."} or {"messages": [...]} with a user\'s message; '
                     f"it got the keys: {got}."
                 )
         elif isinstance(task, str):

@@ -8,19 +8,24 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
+from langchain.agents import create_agent
 from langchain.tools import ToolRuntime
 from langchain_core.messages import AIMessageChunk
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.prebuilt import InjectedStore
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
-from langgraph.types import interrupt
+from langgraph.types import Command, interrupt
 from pydantic import BaseModel, SecretStr
 
 from tests.support.openai_server import (
     Answer,
     Billing,
+    Completion,
     OpenAIServer,
     Received,
     Script,
@@ -538,6 +543,8 @@ def test_a_server_that_errs_for_ever_ends_the_run_with_what_came_before(patient:
         (status(400, code="context_length_exceeded"), "TROUPE_BRIEF_TOKENS"),
         (status(429, code="insufficient_quota"), "quota"),
         (refusal("I would rather not."), "declined to answer: I would rather not."),
+        (Completion(finish_reason="content_filter"), "content filter stopped"),
+        (Completion("Half an", finish_reason="content_filter"), "content filter stopped"),
     ],
 )
 def test_what_no_waiting_mends_is_not_tried_again_and_says_what_to_do(
@@ -813,6 +820,78 @@ def test_a_tool_can_ask_a_person_and_go_on_with_the_answer() -> None:
     assert (result.status, result.answer, result.usage.calls) == ("completed", "Paid.", 2)
 
 
+def test_what_was_done_beside_the_question_is_not_done_again() -> None:
+    @tool
+    def confirm(amount: int) -> str:
+        """Ask whether to pay."""
+        return f"a person says {interrupt('Pay?')}"
+
+    team = sequential(helper(lookup, confirm))
+    both = tool_call("lookup", {"order": 42}) + tool_call("confirm", {"amount": 5})
+    with OpenAIServer([both, "Paid."]) as server:
+        assert run(team, "x", model=chat(server), thread="pay").status == "waiting"
+        result = resume("pay", "yes, do", target=team, model=chat(server))
+        results = [one["content"] for one in server.requests[1].messages if one["role"] == "tool"]
+    assert (result.answer, looked_up) == ("Paid.", [42])
+    assert results == ["order 42 left on Monday", "a person says yes, do"]
+
+
+def test_two_questions_of_one_agent_are_answered_one_after_the_other() -> None:
+    @tool
+    def confirm(amount: int) -> str:
+        """Ask whether to pay."""
+        return f"{amount}: {interrupt(f'Pay {amount}?')}"
+
+    team = sequential(helper(confirm))
+    with OpenAIServer([tool_call("confirm", {"amount": 5}), tool_call("confirm", {"amount": 6}), "Paid."]) as server:
+        first = run(team, "x", model=chat(server), thread="pay")
+        second = resume("pay", "yes, one", target=team, model=chat(server))
+        result = resume("pay", "yes, two", target=team, model=chat(server))
+        results = [one["content"] for one in server.requests[2].messages if one["role"] == "tool"]
+        assert len(server.requests) == 3
+    assert [first.waiting[0].question, second.waiting[0].question] == ["Pay 5?", "Pay 6?"]
+    assert (result.answer, results) == ("Paid.", ["5: yes, one", "6: yes, two"])
+
+
+def test_a_tool_can_ask_a_person_in_plain_langgraph_too() -> None:
+    @tool
+    def confirm(amount: int) -> str:
+        """Ask whether to pay."""
+        return f"a person says {interrupt('Pay?')}"
+
+    app = sequential(helper(confirm)).compile(checkpointer=InMemorySaver())
+    config: Any = {"configurable": {"thread_id": "1"}}
+    with OpenAIServer([tool_call("confirm", {"amount": 5}), "Paid."]) as server:
+        context = TeamContext(models=chat(server))
+        assert app.invoke({"task": "x"}, config, context=context)["__interrupt__"][0].value == "Pay?"
+        assert app.invoke(Command(resume="yes"), config, context=context)["answer"] == "Paid."
+        assert len(server.requests) == 2
+
+
+def test_an_agent_of_langchains_own_is_a_step_and_its_requests_are_counted() -> None:
+    with OpenAIServer([tool_call("lookup", {"order": 42}), "It left on Monday."]) as server:
+        theirs = create_agent(chat(server), [lookup], system_prompt="You help.", name="theirs")
+        result = run(sequential(theirs), "Where is order 42?", model=chat(server)).raise_unless_completed()
+        assert "# Task\nWhere is order 42?" in server.requests[0].user
+    assert (result.answer, looked_up, result.usage.calls) == ("It left on Monday.", [42], 2)
+    assert result.usage.tokens.input > 0
+
+
+def test_the_value_of_langchains_own_agent_becomes_the_steps() -> None:
+    with OpenAIServer([data(INVOICE)]) as server:
+        theirs = create_agent(chat(server), [], response_format=Invoice, name="theirs")
+        result = run(sequential(Step(theirs, returns=Invoice)), "x", model=chat(server)).raise_unless_completed()
+    assert result["theirs"].data == Invoice(**INVOICE)
+
+
+def test_a_chain_is_a_step_and_its_requests_are_counted() -> None:
+    with OpenAIServer([text("a poem about rain", usage=Usage(100, 10))]) as server:
+        chain = ChatPromptTemplate.from_template("Write about {task}.") | chat(server) | StrOutputParser()
+        result = run(sequential(Step(chain, name="poem")), "rain", model=chat(server)).raise_unless_completed()
+        assert server.requests[0].user == "Write about rain."
+    assert (result.answer, result.usage.calls, result.usage.tokens.input) == ("a poem about rain", 1, 100)
+
+
 # ------------------------------------------------------------------------------------------- providers and settings
 
 
@@ -829,6 +908,17 @@ def test_both_variables_for_the_base_url_are_honoured(variable: str, monkeypatch
         assert server.requests[0].headers["authorization"] == "Bearer sk-of-the-test-0000"
         assert server.requests[0].model == "gpt-test"
     assert (result.answer, result.simulated) == ("hello", False)
+
+
+def test_the_key_is_written_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[Any] = []
+    with OpenAIServer(["hello", status(401, "Incorrect API key provided: sk-of-the-test-0000.")]) as server:
+        spec = named(server, monkeypatch)
+        result = run(sequential(writer, editor), "x", model=spec, db=tmp_path / "own.db", listeners=[events.append])
+    assert result.status == "partial"
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files and not [path for path in files if b"sk-of-the-test" in path.read_bytes()]
+    assert "sk-of-the-test" not in repr(result) + repr(events)
 
 
 def test_a_key_alone_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

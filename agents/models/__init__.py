@@ -74,14 +74,16 @@ class Models:
         return specs if len(specs) == len(TIERS) else None
 
     async def get(self, tier: Tier, own: Any = None) -> BaseChatModel:
-        """The model of a tier, or an agent's own; in a simulated run every model is simulated.
+        """The model of a tier, or an agent's own; in a simulated run none is real.
 
         Making one imports its provider and reads certificates, which a thread does while the event loop goes on.
 
         Raises:
             SettingsError: the provider's package or key is missing; the message says what to do.
         """
-        return await self.safe(self.chosen[tier] if own is None or self.simulated else own)
+        if own is None or (self.simulated and not is_simulated(own)):
+            own = self.chosen[tier]
+        return await self.safe(own)
 
     async def safe(self, wanted: Any) -> BaseChatModel:
         """The chat model of a spec, or the caller's own, to be used on this event loop."""

@@ -72,6 +72,11 @@ async def test_in_a_simulated_run_an_agents_own_model_is_simulated_too() -> None
     assert await Models(MODEL, settings()).get("standard", "openai:gpt-5") is MODEL
 
 
+async def test_an_own_model_that_calls_nothing_is_used_in_every_run() -> None:
+    assert await Models(None, settings()).get("standard", MODEL) is MODEL
+    assert getattr(await Models(None, settings()).get("standard", "simulated:7"), "seed", None) == 7
+
+
 async def test_in_a_real_run_an_agents_own_model_goes_before_its_tiers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-test-0000")
     models = Models("openai:tier", settings())

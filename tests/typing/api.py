@@ -88,7 +88,13 @@ anybody: Agent = triage
 assert_type(anybody.invoke(Brief(task="Where is order 42?")), Deliverable)
 anybody.invoke("Where is order 42?")  # type: ignore[arg-type]
 assert_type(anybody.batch([Brief(task="x")]), list[Deliverable])
-chain: Runnable[str, Deliverable] = RunnableLambda(lambda topic: Brief(task=str(topic))) | triage
+
+
+def about(topic: str) -> Brief:
+    return Brief(task=topic)
+
+
+chain: Runnable[str, Deliverable] = RunnableLambda(about) | triage
 
 
 class Echo(Agent):
