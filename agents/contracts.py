@@ -73,6 +73,10 @@ class Usage(Value):
     """True when the provider sent no usage and tokens were counted from the text."""
 
     def __add__(self, other: Usage) -> Usage:
+        if not other.calls and other == NO_USAGE:
+            return self
+        if not self.calls and self == NO_USAGE:
+            return other
         return Usage(
             tokens=self.tokens + other.tokens,
             usd=None if self.usd is None or other.usd is None else self.usd + other.usd,

@@ -60,12 +60,9 @@ class Models:
         for one in chosen.values():
             _check(one)
         self.chosen = chosen
-        self._made: dict[Any, BaseChatModel] = {}
-
-    @property
-    def simulated(self) -> bool:
+        self.simulated = all(is_simulated(one) for one in chosen.values())
         """Whether no real model is called."""
-        return all(is_simulated(one) for one in self.chosen.values())
+        self._made: dict[Any, BaseChatModel] = {}
 
     @property
     def specs(self) -> dict[str, str] | None:
@@ -87,14 +84,16 @@ class Models:
 
     async def safe(self, wanted: Any) -> BaseChatModel:
         """The chat model of a spec, or the caller's own, to be used on this event loop."""
-        if is_simulated(wanted) and not isinstance(wanted, str):
-            return wanted  # type: ignore[no-any-return]
         key = wanted if isinstance(wanted, str) else id(wanted)
         if (model := self._made.get(key)) is None:
             from troupe.agents.models.providers import make
 
             loop = asyncio.get_running_loop()
-            model = self._made[key] = await asyncio.to_thread(make, wanted, self._settings, loop)
+            # What has no connections needs no thread; `providers` knows those by this attribute, too.
+            if is_simulated(wanted) or not (isinstance(wanted, str) or hasattr(wanted, "root_async_client")):
+                model = self._made[key] = make(wanted, self._settings, loop)
+            else:
+                model = self._made[key] = await asyncio.to_thread(make, wanted, self._settings, loop)
         return model
 
 

@@ -44,5 +44,5 @@ def test_what_calls_nothing_is_allowed_and_a_real_model_ends_the_test_in_error(r
 
 
 def test_the_fixture_is_there_without_being_imported(pytester: pytest.Pytester) -> None:
-    shown = pytester.runpytest_inprocess("--fixtures", "-p", "no:xdist")
+    shown = pytester.runpytest_inprocess("--fixtures", "-p", "no:xdist", "-p", "no:asyncio")
     shown.stdout.fnmatch_lines(["no_real_models*"])

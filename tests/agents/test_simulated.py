@@ -288,7 +288,7 @@ def test_latency_is_waited_for_without_blocking() -> None:
         await model.abatch(["x"] * 20)
         return asyncio.get_running_loop().time() - started
 
-    assert 0.05 <= asyncio.run(many()) < 0.5
+    assert 0.05 <= asyncio.run(many()) < 0.9
 
 
 def test_it_is_a_chat_model_like_any_other() -> None:
