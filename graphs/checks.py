@@ -12,7 +12,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -82,24 +82,31 @@ class Check(ABC):
 
 
 @dataclass(frozen=True)
-class All(Check):
-    """Passes when every part does; stops at the first that does not, the free ones first."""
+class Combined(Check):
+    """Several checks as one."""
 
     parts: tuple[Check, ...]
+    sign: ClassVar[str]
 
     @property
     def free(self) -> bool:  # type: ignore[override]
-        """See `Check`."""
+        """Whether every part is."""
         return all(part.free for part in self.parts)
 
     @property
     def words(self) -> str:
-        """See `Check`."""
-        return " & ".join(part.words for part in self.parts)
+        """The parts' words."""
+        return self.sign.join(part.words for part in self.parts)
 
     def for_author(self, author: Agent) -> Check:
         """See `Check`."""
-        return All(tuple(part.for_author(author) for part in self.parts))
+        return type(self)(tuple(part.for_author(author) for part in self.parts))
+
+
+class All(Combined):
+    """Passes when every part does; stops at the first that does not, the free ones first."""
+
+    sign = " & "
 
     async def judge(self, case: Case, ask: Asks) -> Judgement:
         """See `Check`."""
@@ -111,25 +118,10 @@ class All(Check):
         return _joined(verdicts, verdicts[-1].passed)
 
 
-@dataclass(frozen=True)
-class Any_(Check):
+class Any_(Combined):
     """Passes when one part does; asks no further then, the free ones first."""
 
-    parts: tuple[Check, ...]
-
-    @property
-    def free(self) -> bool:  # type: ignore[override]
-        """See `Check`."""
-        return all(part.free for part in self.parts)
-
-    @property
-    def words(self) -> str:
-        """See `Check`."""
-        return " | ".join(part.words for part in self.parts)
-
-    def for_author(self, author: Agent) -> Check:
-        """See `Check`."""
-        return Any_(tuple(part.for_author(author) for part in self.parts))
+    sign = " | "
 
     async def judge(self, case: Case, ask: Asks) -> Judgement:
         """See `Check`."""
@@ -137,7 +129,8 @@ class Any_(Check):
         for part in _free_first(self.parts):
             verdicts.append(await part.judge(case, ask))
             if verdicts[-1].passed:
-                return _joined([verdicts[-1]], True)
+                paid = sum((one.usage for one in verdicts), NO_USAGE)
+                return _joined([verdicts[-1]], True).but(usage=paid)
         return _joined(verdicts, False)
 
 
