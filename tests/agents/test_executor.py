@@ -392,7 +392,8 @@ async def test_a_run_that_is_stopping_starts_no_new_call() -> None:
     assert worker.asked == 0
 
 
-async def test_nor_does_it_try_again_what_failed_so_that_a_resume_can() -> None:
+@pytest.mark.parametrize("holds_slot", [True, False])
+async def test_nor_does_it_try_again_what_failed_so_that_a_resume_can(holds_slot: bool) -> None:
     scope = scope_of(executor=impatient())
 
     class Stops(Failing):
@@ -401,6 +402,7 @@ async def test_nor_does_it_try_again_what_failed_so_that_a_resume_can() -> None:
             return await super().work(brief, schema)
 
     worker = Stops(*[ConnectionError("x")] * 9)
+    worker.holds_slot = holds_slot
     assert await parked(asyncio.create_task(outcome_of(worker, scope)))
     assert worker.asked == 1
     assert not await scope.journal.rows("t/1/")
