@@ -23,6 +23,9 @@ from troupe.agents.errors import LimitReached, describe, failure, retry_after
 from troupe.agents.events import Attempt
 from troupe.agents.journal import Row
 
+LONGEST_WAIT = 600.0
+"""Seconds; a server that asks for more is not waited for, unless the deadline leaves the time."""
+
 
 class Slots:
     """A cap on what is at work at once, over every event loop and thread of the process; first come, first served."""
@@ -188,7 +191,7 @@ class Executor:
         hang = failure(_error(state)).kind == "timeout"
         remaining = call.scope.remaining()
         return state.attempt_number > (min(self.retries, 1) if hang else self.retries) or (
-            remaining is not None and self._wait(state) >= remaining
+            self._wait(state) >= (LONGEST_WAIT if remaining is None else remaining)
         )
 
     def _wait(self, state: tenacity.RetryCallState) -> float:

@@ -44,10 +44,13 @@ class FunctionAgent(Agent):
 
 async def call_function(function: Callable[..., Any], *args: Any) -> Any:
     """What a function gives, sync or async; a sync one runs in a thread, so that it holds nobody up."""
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
-        return await function(*args)
-    result = await asyncio.to_thread(_ending, function, *args)
-    return await result if inspect.isawaitable(result) else result
+    try:
+        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
+            return await function(*args)
+        result = await asyncio.to_thread(_ending, function, *args)
+        return await result if inspect.isawaitable(result) else result
+    except SystemExit as error:  # would end the event loop, with every run on it
+        raise RuntimeError(f"the function tried to end the process: sys.exit({error.code!r})") from error
 
 
 def _ending(function: Callable[..., Any], *args: Any) -> Any:

@@ -7,10 +7,12 @@ import contextvars
 import os
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+THREADS = 512  # at most; they are started as they are needed
 
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
@@ -23,8 +25,18 @@ def background() -> asyncio.AbstractEventLoop:
     with _lock:
         if _loop is None or _owner != os.getpid():
             _loop, _owner = asyncio.new_event_loop(), os.getpid()
-            threading.Thread(target=_loop.run_forever, name="troupe", daemon=True).start()
+            # Functions in threads may wait for runs of their own, which need threads again: never run out of them.
+            _loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="troupe-function"))
+            threading.Thread(target=_serve, args=(_loop,), name="troupe", daemon=True).start()
         return _loop
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    while True:
+        try:
+            return loop.run_forever()
+        except SystemExit:  # some task called sys.exit(); it has ended with that, and the others go on
+            continue
 
 
 def submit(work: Coroutine[Any, Any, T]) -> Future[T]:

@@ -69,8 +69,8 @@ class RunScope:
 
     @property
     def simulated(self) -> bool:
-        """Whether no real model is called."""
-        return self.models.simulated
+        """Whether no real model was called: a step may bring a model of its own, and then money is spent or unknown."""
+        return self.models.simulated and self.spent.usd == 0
 
     def remaining(self) -> float | None:
         """Seconds until the deadline, 0 when it has passed, None without one."""

@@ -272,6 +272,7 @@ async def settle(plan: Sequence[Step], state: Any, here: Here) -> dict[str, Any]
     usable = [one for one in ended if one.usable]
     answer = usable[-1].content if usable else ""
     update: dict[str, Any] = {"status": status, "reason": reason_of(ended), "answer": answer}
+    update["simulated"] = here.scope.simulated
     if skipped:
         update["deliverables"] = skipped
     if answer:

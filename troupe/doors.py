@@ -217,7 +217,7 @@ async def ainspect(run: str, *, target: Any = None, db: str | Path | SqliteStore
 
 def _as_recorded(result: Result, turn: Turn, held: bool) -> Result:
     """What the state says, put right by what the books know better."""
-    result = replace(result, simulated=turn.simulated)
+    result = replace(result, simulated=turn.simulated and result.usage.usd == 0)
     if turn.status == "running" and held:
         return replace(result, status="running", waiting=(), missing=())
     if result.status != "stopped" or result.reason is not None:

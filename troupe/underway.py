@@ -158,6 +158,7 @@ class Underway:
         order = [one.name for one in self.team.steps]
         done = {name: delivered[name] for name in [*order, *(delivered.keys() - set(order))] if name in delivered}
         usable = [name for name, one in done.items() if one.usable]
+        usage = await self._used()
         waiting = tuple(read_question(one) for one in snapshot.interrupts) if snapshot and status is None else ()
         ended: RunStatus = status or ("waiting" if waiting else state.get("status", "stopped"))
         ended = "stopped" if ended == "running" else ended
@@ -170,10 +171,10 @@ class Underway:
             reason=reason or state.get("reason"),
             answer=state.get("answer") or (done[usable[-1]].content if usable else ""),
             deliverables=done,
-            usage=await self._used(),
+            usage=usage,
             missing=() if ended in ("waiting", "stopped") else tuple(one for one in order if one not in usable),
             waiting=waiting,
-            simulated=self.scope.simulated,
+            simulated=self.scope.models.simulated and usage.usd == 0,
         )
 
     async def _invoke(self, given: Any, stop: asyncio.Event | None) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -163,6 +166,40 @@ def test_a_function_that_raises_fails_its_step_and_not_the_run() -> None:
     result = ran(agent("draft", "Write."), broken)
     assert (result.status, result.answer) == ("partial", "said")
     assert result.reason is not None and "ZeroDivisionError: by zero" in result.reason.message
+
+
+async def leaving(brief: Brief) -> str:
+    sys.exit(3)
+
+
+@pytest.mark.parametrize("function", [lambda brief: sys.exit(3), leaving], ids=["sync", "async"])
+def test_a_function_that_would_end_the_process_fails_its_step(function: Any) -> None:
+    result = ran(agent("draft", "Write."), Step(function, name="leave"))
+    assert (result.status, result.answer) == ("partial", "said")
+    assert result.reason is not None and "tried to end the process: sys.exit(3)" in result.reason.message
+
+
+def test_a_tool_that_would_end_the_process_leaves_the_next_run_alone() -> None:
+    def leave() -> str:
+        """Leave."""
+        sys.exit(3)
+
+    model = scripted([{"tool": "leave", "args": {}}, "never"])
+    with suppress(SystemExit):
+        assert ran(agent("draft", "Write.", tools=[leave]), model=model).status == "failed"
+    assert ran(agent("draft", "Write.")).status == "completed"
+
+
+def test_functions_that_run_teams_of_their_own_never_wait_for_each_other(db: Path) -> None:
+    def look(brief: Brief) -> str:
+        return "found"
+
+    def delegate(brief: Brief) -> str:
+        return run(look, brief.task, db=":memory:").answer
+
+    with ThreadPoolExecutor(16) as pool:
+        results = list(pool.map(lambda number: ran(delegate, task=f"task {number}"), range(16)))
+    assert {(one.status, one.answer) for one in results} == {("completed", "found")}
 
 
 def test_a_functions_data_is_held_against_the_steps_schema() -> None:
