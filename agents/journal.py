@@ -41,7 +41,7 @@ class Row:
 def root(key: str) -> str:
     """The `thread/turn` part of a key, by which the books are kept (a thread id's own slashes are quoted).
 
-    >>> root("t/2/writer#1/work/0f")
+    >>> root("t/2/writer#1/review/0f")
     't/2'
     """
     return "/".join(key.split("/", 2)[:2])

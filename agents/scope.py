@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from troupe.agents.executor import Executor
 
 _process_journal = MemoryJournal()
+
+_log = logging.getLogger("troupe")
 
 
 class RunScope:
@@ -125,4 +128,7 @@ class RunScope:
     def tell(self, event: Any) -> None:
         """Give an event to every listener."""
         for listener in self.context.listeners:
-            listener(event)
+            try:
+                listener(event)
+            except Exception:  # noqa: BLE001 - whoever looks on must not end a run that is paid for
+                _log.exception("A listener failed on %r; the run goes on.", event)
