@@ -27,6 +27,8 @@ class Agent(Runnable[Brief, Deliverable], ABC):
     can_decide: bool = True
     holds_slot: bool = True
     """Whether a call counts against the Executor's cap; a graph does not, the calls inside it do."""
+    composed: bool = False
+    """Whether it is a team of ours, whose own calls can be given up one by one while it ends in good order."""
     grace: float = 0.0
     """Seconds beyond the run's deadline, for a graph to end with what its own calls have brought by then."""
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, field_serializer
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation, field_serializer
 from pydantic_core import to_jsonable_python
 
-from troupe.agents.text import clean
+from troupe.agents.notes import Artifact, Notes, Text, artifacts
 
 Tier = Literal["economy", "standard", "premium"]
 TIERS: tuple[Tier, ...] = ("economy", "standard", "premium")
@@ -33,8 +33,6 @@ FailureKind = Literal[
     "content_filter", "invalid_output", "tool", "code", "journal",
 ]  # fmt: skip
 """Why a call failed; only `timeout`, `rate_limit`, `connection`, `server` and `invalid_output` are worth a retry."""
-
-Text = Annotated[str, BeforeValidator(lambda value: clean(value) if isinstance(value, str) else value)]
 
 
 class Value(BaseModel):
@@ -118,6 +116,10 @@ class Deliverable(Value):
     reason: Reason | None = None
     parts: dict[str, Deliverable] = {}
     """The deliverables of a nested graph, by step."""
+    notes: Notes | None = None
+    """What the author says about it as data, where the pattern asked."""
+    required: bool = True
+    """Whether the run needs it to be completed: what lost a race is not needed."""
 
     @field_serializer("data")
     def _plain(self, data: Any) -> Any:
@@ -128,6 +130,11 @@ class Deliverable(Value):
     def usable(self) -> bool:
         """Whether later steps may build on it."""
         return self.status in ("accepted", "partial")
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """The files in `content`: fenced code blocks that name their path."""
+        return artifacts(self.content)
 
     def but(self, **changes: Any) -> Deliverable:
         """A copy with some fields changed."""

@@ -22,6 +22,7 @@ from troupe.agents.contracts import Ok, Outcome, Skipped
 from troupe.agents.errors import LimitReached, describe, failure, retry_after
 from troupe.agents.events import Attempt
 from troupe.agents.journal import Row
+from troupe.agents.race import unless_lost
 
 LONGEST_WAIT = 600.0
 """Seconds; a server that asks for more is not waited for, unless the deadline leaves the time."""
@@ -100,6 +101,9 @@ class Executor:
 
     async def call(self, call: Call) -> Outcome:
         """Make one call, at most once: what the journal holds under `call.key` is returned as it is."""
+        return await unless_lost(lambda: self._once(call), call.agent.composed)
+
+    async def _once(self, call: Call) -> Outcome:
         scope = call.scope
         found = await scope.journal.reserve(call.key)
         if isinstance(found, Row):

@@ -20,8 +20,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from troupe.agents.contracts import TIERS, Text, Tier, Value
+from troupe.agents.contracts import TIERS, Tier, Value
 from troupe.agents.errors import BuildError, SettingsError, UnknownName, complaints
+from troupe.agents.notes import Text
 from troupe.prompts import load
 
 Level = Literal["strategic", "tactical", "implementation", "coordination"]

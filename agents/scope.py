@@ -19,6 +19,7 @@ from troupe.prompts import check
 
 if TYPE_CHECKING:
     from troupe.agents.executor import Executor
+    from troupe.agents.race import Race
 
 _process_journal = MemoryJournal()
 
@@ -68,7 +69,10 @@ class RunScope:
         self.stopping = False
         self.working = 0
         self.idle = asyncio.Event()
+        self.races: dict[str, Race] = {}
+        """By the journal's key."""
         self._opened: set[str] = set()
+        self._delivered: dict[str, set[str]] = {}
 
     @property
     def simulated(self) -> bool:
@@ -91,6 +95,13 @@ class RunScope:
             self._opened.add(root)
             if self.durable:
                 self.spent = self.spent + await self.journal.spent(root)
+
+    def delivered(self, outer: str, state: Any) -> set[str]:
+        """The steps of the team at `outer` that have delivered in this turn, as far as this process knows."""
+        if (known := self._delivered.get(outer)) is None:
+            known = {name for name, done in state.get("deliverables", {}).items() if done.usable}
+            self._delivered[outer] = known
+        return known
 
     def spend(self, usage: Usage) -> None:
         """Write a request into the books."""

@@ -132,10 +132,13 @@ class GraphAgent(Agent):
     grace = 2.0
 
     def __init__(self, graph: Pregel[Any, Any, Any, Any], takes: Any = None, gives: Any = None) -> None:
+        from troupe.graphs.team import Team  # not above: a team is made of steps
+
         self.graph = graph
         self.takes = takes
         self.gives = gives
         self.name = str(graph.get_name())
+        self.composed = isinstance(graph, Team)
         inputs = set(_channels(graph.input_channels, graph))
         outputs = set(_channels(graph.output_channels, graph))
         if (takes is None and not inputs & {"task", "messages"}) or (gives is None and "messages" not in outputs):

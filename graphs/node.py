@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -20,7 +20,10 @@ from troupe.agents.loop import run_sync
 from troupe.agents.scope import RunScope
 from troupe.graphs.saver import with_async_saver
 
-SCOPE = "__troupe_scope"  # in `configurable`; a key that starts with two underscores is never stored
+# In `configurable`, where a key that starts with two underscores is never stored.
+SCOPE = "__troupe_scope"
+FRAME = "__troupe_frame"
+READ = "__pregel_read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,15 @@ class Here:
         """Read it from the config that LangGraph hands to a node."""
         inside = config["configurable"]
         parts = str(inside.get("checkpoint_ns", "")).split("|")[:-1]
-        names = [part.partition(":")[0] for part in parts if not part.isdigit()]
-        return cls(inside[SCOPE], config, "/".join(names))
+        depth, outer = inside.get(FRAME, (0, ""))
+        names = [part.partition(":")[0] for part in parts[depth:] if not part.isdigit()]
+        return cls(inside[SCOPE], config, "/".join([outer, *names] if outer else names))
+
+    def framed(self) -> RunnableConfig:
+        """The config for a graph that is a part of this one: its steps have the paths of steps of this one."""
+        inside = self.config["configurable"]
+        depth = len(str(inside.get("checkpoint_ns", "")).split("|"))
+        return {**self.config, "configurable": {**inside, FRAME: (depth, self.outer)}}
 
     def path(self, step: str) -> str:
         """A step's path: `outer/inner`."""
@@ -61,7 +71,7 @@ class Here:
         schema: type[BaseModel] | None = None,
     ) -> Outcome:
         """Make a call through the Executor; its key says where in the run it is made, and with what brief."""
-        root = await self._root(state)
+        root = await self.root(state)
         digest = _digest(brief, schema)
         key = f"{root}/{quote(brief.step, safe='')}#{brief.round}/{purpose}.{quote(agent.name, safe='')}/{digest}"
         call = Call(
@@ -77,7 +87,8 @@ class Here:
         )
         return await self.scope.executor.call(call)
 
-    async def _root(self, state: Any) -> str:
+    async def root(self, state: Any) -> str:
+        """What the journal's keys of this team's turn begin with."""
         origin = state.get("origin", "")
         outer = current.get()
         if outer is not None and outer.scope is self.scope:  # another scope is a run that a step started on its own
@@ -93,6 +104,7 @@ def now() -> float:
 
 
 Work = Callable[[Any, Here], Awaitable[dict[str, Any]]]
+ItemWork = Callable[[str, Any, Here], Awaitable[dict[str, Any]]]
 
 
 class Node(RunnableLambda[Any, Any]):
@@ -125,18 +137,34 @@ class Node(RunnableLambda[Any, Any]):
         return f"Node({self.name!r})"
 
 
-class Choice(Runnable[Any, str]):
-    """Which way a conditional edge goes: a pure function of the state, called in place (LangGraph takes a thread)."""
+class Sent(Node):
+    """A node for many items at once: each is sent by its id, and sees the team's whole state.
 
-    def __init__(self, choose: Callable[[Any], str]) -> None:
+    A state that was sent along would be stored once more for each item.
+    """
+
+    def __init__(self, work: ItemWork, name: str, fields: Iterable[str], graphs: Sequence[Any] = ()) -> None:
+        super().__init__(self._whole, name, graphs)
+        self._work = work
+        self._fields = list(fields)
+
+    async def _whole(self, input: Any, here: Here) -> dict[str, Any]:
+        state = here.config["configurable"][READ](self._fields, False)
+        return await self._work(input["item"], state, here)
+
+
+class Choice(Runnable[Any, Any]):
+    """Which ways a conditional edge goes: a pure function of the state, called in place (LangGraph takes a thread)."""
+
+    def __init__(self, choose: Callable[[Any], Any]) -> None:
         self.choose = choose
         self.name = "choice"
 
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> str:
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
         """Choose."""
         return self.choose(input)
 
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> str:
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
         """Choose."""
         return self.choose(input)
 

@@ -13,9 +13,10 @@ from typing import Annotated, Any, TypeVar
 from langchain_core.messages import AnyMessage
 from langgraph.channels import DeltaChannel
 from langgraph.graph.message import add_messages
-from typing_extensions import TypedDict  # pydantic makes schemas of no other before Python 3.12
+from typing_extensions import TypedDict, get_type_hints  # pydantic makes schemas of no other before Python 3.12
 
 from troupe.agents.contracts import Deliverable, Judgement, Reason, RunStatus
+from troupe.agents.errors import BuildError
 
 V = TypeVar("V")
 
@@ -92,3 +93,23 @@ class TeamState(TypedDict, total=False):
 
 INTERNAL = frozenset(TeamState.__annotations__) - {"task", "messages"}
 """The fields that belong to the engine: a caller's input may not set them."""
+
+
+def joined(own: type[Any], given: type[Any] | None) -> type[Any]:
+    """A pattern's state with the fields of a user's `state_schema`.
+
+    Raises:
+        BuildError: the user's is no subclass of TeamState, or has a field of the pattern's.
+    """
+    if given is None:
+        return own
+    theirs = getattr(given, "__annotations__", {})
+    if not set(TeamState.__annotations__) <= set(theirs):
+        raise BuildError(f"state_schema={getattr(given, '__name__', given)} must be a subclass of TeamState.")
+    if own is TeamState:
+        return given
+    taken = sorted((set(theirs) - set(TeamState.__annotations__)) & set(own.__annotations__))
+    if taken and not set(own.__annotations__) <= set(theirs):
+        raise BuildError(f"state_schema={given.__name__}: the pattern itself has the fields {', '.join(taken)}.")
+    fields = {**get_type_hints(own, include_extras=True), **get_type_hints(given, include_extras=True)}
+    return TypedDict(given.__name__, fields, total=False)  # type: ignore[operator, no-any-return]

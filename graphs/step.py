@@ -102,18 +102,30 @@ class Step:
         return replace(self, gate=gate) if self.gate is INHERIT else self
 
 
-def as_steps(given: Sequence[Any], gate: Gate | None) -> list[Step]:
+def as_steps(given: Sequence[Any], gate: Gate | None = None, engine: Sequence[str] = ()) -> list[Step]:
     """Steps from whatever a builder was given, each under its gate.
 
+    Args:
+        given: role names, agents, functions, graphs or `Step`s.
+        gate: of every step that has none of its own.
+        engine: the names of the pattern's own nodes, which no step may have.
+
     Raises:
-        BuildError: one of them cannot be a step, or two have one name.
+        BuildError: one of them cannot be a step, two have one name, or the gate is none.
     """
+    if gate is not None and not isinstance(gate, Gate):
+        raise BuildError(f"gate= must be made with gate(...), not {gate!r}.")
     steps = [(one if isinstance(one, Step) else Step(one)).under(gate) for one in given]
     seen: set[str] = set()
     for step in steps:
         if step.name in seen:
             raise BuildError(
                 f"Two steps are named {step.name!r}. Name them by their job: Step({step.name!r}, ..., name='...')."
+            )
+        if step.name in engine:
+            raise BuildError(
+                f"A step cannot be named {step.name!r}, as a node of the pattern itself is. "
+                f"Name it by its job: Step({step.name!r}, ..., name='...')."
             )
         seen.add(step.name)
     return steps

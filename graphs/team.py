@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messages
@@ -23,11 +24,19 @@ from troupe.agents.scope import RunScope
 from troupe.agents.text import clean
 from troupe.graphs.detached import detached
 from troupe.graphs.node import SCOPE
-from troupe.graphs.state import INTERNAL, TeamState
+from troupe.graphs.state import INTERNAL, TeamState, joined
 from troupe.graphs.step import Step
 from troupe.prompts import check
 
 RUNTIME = "__pregel_runtime"  # in `configurable` where another graph calls
+
+
+@dataclass(frozen=True)
+class Redo:
+    """A rollback by hand: these steps are done again, and the turn goes on as if it came from the node `after`."""
+
+    after: str
+    steps: Sequence[Step]
 
 
 class TeamGraph(StateGraph[Any, Any, Any, Any]):
@@ -37,6 +46,8 @@ class TeamGraph(StateGraph[Any, Any, Any, Any]):
         name: the pattern's or workflow's.
         steps: what it runs, in order.
         bound: the most supersteps that one turn can take.
+        own_state: the pattern's own state.
+        redo: for each step that a turn can be rolled back to, how.
     """
 
     def __init__(
@@ -45,18 +56,20 @@ class TeamGraph(StateGraph[Any, Any, Any, Any]):
         steps: Sequence[Step],
         *,
         bound: int,
+        own_state: type[Any] = TeamState,
         state_schema: type[Any] | None = None,
         context_schema: type[Any] | None = None,
+        redo: Mapping[str, Redo] | None = None,
     ) -> None:
-        state_schema, context_schema = state_schema or TeamState, context_schema or TeamContext
-        if not set(TeamState.__annotations__) <= set(getattr(state_schema, "__annotations__", {})):
-            raise BuildError(f"state_schema={state_schema.__name__} must be a subclass of TeamState.")
+        context_schema = context_schema or TeamContext
         if not (isinstance(context_schema, type) and issubclass(context_schema, TeamContext)):
             raise BuildError(f"context_schema={context_schema!r} must be a subclass of TeamContext.")
-        super().__init__(state_schema, context_schema)
+        super().__init__(joined(own_state, state_schema), context_schema)
         self.name = name
         self.steps = tuple(steps)
         self.bound = bound
+        self.redo = redo or {}
+        self.internal = frozenset(own_state.__annotations__) - {"task", "messages"}
 
     def compile(self, checkpointer: Any = None, **options: Any) -> Team:
         """A `Team`. The options are LangGraph's: `store`, `cache`, `interrupt_before`, `name`, ..."""
@@ -114,12 +127,18 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
     def restored(self, deliverables: Mapping[str, Deliverable]) -> dict[str, Deliverable]:
         """Deliverables whose `data` are instances of their steps' schemas again, after a checkpoint gave plain JSON."""
         schemas = {step.name: step.returns for step in self.steps}
-        return {name: restored(done, schemas.get(name)) for name, done in deliverables.items()}
+        # What a fan-out makes of a step is named after it: "worker.1".
+        return {
+            name: restored(done, schemas.get(name, schemas.get(name.rpartition(".")[0])))
+            for name, done in deliverables.items()
+        }
 
     def get_input_jsonschema(self, config: RunnableConfig | None = None) -> dict[str, Any]:
         """What a caller gives: a task, or messages."""
         schema = super().get_input_jsonschema(config)
-        properties = {name: one for name, one in schema.get("properties", {}).items() if name not in INTERNAL}
+        properties = {
+            name: one for name, one in schema.get("properties", {}).items() if name not in self.builder.internal
+        }
         kept = {name: one for name, one in schema.items() if name != "required"}
         return {**kept, "properties": properties}
 
@@ -154,6 +173,7 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
             return input
         return {
             **self.checked(input, nested),
+            **dict.fromkeys(self.builder.internal - INTERNAL),
             "turn": 1 if nested else scope.advance,
             "origin": origin,
             "deliverables": None,
@@ -173,7 +193,7 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
         """
         if not isinstance(input, Mapping):
             raise InputError(f'A team takes {{"task": ...}} or {{"messages": [...]}}, not {type(input).__name__}.')
-        own = [name for name in input if name not in INTERNAL and name in self.builder.channels]
+        own = [name for name in input if name not in self.builder.internal and name in self.builder.channels]
         # As a node of a host graph, it is given everything that the host has.
         if not nested and (unknown := sorted(str(name) for name in input if name not in own)):
             raise InputError(

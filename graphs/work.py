@@ -5,14 +5,17 @@ Each is a short function that returns only what it changes; which node comes nex
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.types import interrupt
 
 from troupe.agents.agent import Agent
+from troupe.agents.brief import fence
 from troupe.agents.call import restored
+from troupe.agents.chat import ChatAgent
 from troupe.agents.contracts import (
     NO_USAGE,
     Brief,
@@ -28,35 +31,64 @@ from troupe.agents.contracts import (
 from troupe.agents.errors import InputError
 from troupe.agents.events import Judged, Notice, Progress, StepFinished, StepStarted
 from troupe.agents.functions import FunctionAgent, call_function
+from troupe.agents.notes import Notes
 from troupe.agents.text import summary
 from troupe.graphs.asking import Answer, question, read_answer
 from troupe.graphs.checks import Case
 from troupe.graphs.gates import Gate
 from troupe.graphs.node import Here, now
 from troupe.graphs.step import Step
+from troupe.prompts import load, render
 
+_NULL = "leave it null."
 CONVERSATION = 20  # earlier messages that a brief carries
 
 
-def brief_for(step: Step, state: Any, earlier: Sequence[Step], needs: Sequence[str] = ()) -> Brief:
-    """What `step` gets: every usable earlier result, of which those it needs in full."""
+@dataclass(frozen=True)
+class Place:
+    """Where in a team a step stands.
+
+    Attributes:
+        index: how many steps come before it, of `total` in all.
+        earlier: the steps whose results it sees.
+        needs: the names of those that it gets in full.
+        redo: for each step that its gate may blame, the steps that are done again then.
+        noted: whether its author is asked for notes.
+    """
+
+    step: Step
+    index: int = 0
+    total: int = 1
+    earlier: Sequence[Step] = ()
+    needs: Sequence[str] = ()
+    redo: Mapping[str, Sequence[Step]] = field(default_factory=dict)
+    noted: bool = False
+
+
+def brief_for(place: Place, state: Any) -> Brief:
+    """What a step gets: every usable earlier result, of which those it needs in full."""
+    step = place.step
     done: dict[str, Deliverable] = state.get("deliverables", {})
-    usable = {one.name: restored(done[one.name], one.returns) for one in earlier if _usable(done.get(one.name))}
+    usable = {one.name: restored(done[one.name], one.returns) for one in place.earlier if _usable(done.get(one.name))}
     current_round = state.get("rounds", {}).get(step.name, 1)
     previous = done.get(step.name)
-    feedback = feedback_for(step.name, current_round, state)
     return Brief(
         task=state["task"],
         step=step.name,
         objective=step.objective,
         deliverables=usable,
-        needs=tuple(name for name in needs if name in usable),
+        needs=tuple(name for name in place.needs if name in usable),
         previous=previous if current_round > 1 and previous is not None and previous.content else None,
-        feedback=feedback,
-        missing={name: _why(done[name]) for name in needs if name in done and name not in usable},
+        feedback=feedback_for(step.name, current_round, state),
+        missing=missing(place.needs, done),
         conversation=conversation(state),
         round=current_round,
     )
+
+
+def missing(needs: Sequence[str], done: Mapping[str, Deliverable]) -> dict[str, str]:
+    """Which of the needed results there are not, and why; one that nobody needs any more is not missed."""
+    return {name: why(done[name]) for name in needs if name in done and not done[name].usable and done[name].required}
 
 
 def feedback_for(name: str, current_round: int, state: Any) -> str:
@@ -82,23 +114,62 @@ def conversation(state: Any) -> tuple[Message, ...]:
     )
 
 
-async def work(
-    step: Step, index: int, plan: Sequence[Step], needs: Sequence[str], state: Any, here: Here
-) -> dict[str, Any]:
+async def work(place: Place, state: Any, here: Here) -> dict[str, Any]:
     """Let a step work one round."""
-    brief = brief_for(step, state, plan[:index], needs)
+    return await deliver(place, brief_for(place, state), state, here)
+
+
+async def deliver(place: Place, brief: Brief, state: Any, here: Here) -> dict[str, Any]:
+    """The step's deliverable for this brief, and its author's notes where they are wanted."""
+    step = place.step
     path = here.path(step.name)
-    here.emit(StepStarted(now(), path, step.agent.name, brief.round, index + 1, len(plan)))
+    here.emit(StepStarted(now(), path, step.agent.name, brief.round, place.index + 1, place.total))
     outcome = await here.call(step.agent, brief, state, schema=step.returns)
     done = _settled(step, brief, outcome, state)
+    if place.noted and isinstance(outcome, Ok) and done.notes is None:
+        done = await noted(done, step.agent, brief, state, here)
     _finished(here, path, done, outcome)
     if done.status != "submitted":
-        _progress(here, state, done, plan)
+        progress(here, state, done, place.total)
     update: dict[str, Any] = {"deliverables": {step.name: done}}
     if isinstance(outcome, Failed) and (standing := state.get("verdicts", {}).get(f"{step.name}#{brief.round - 1}")):
         # What an earlier round left is still judged as it was, and nobody is there to make it better.
         update["verdicts"] = {f"{step.name}#{brief.round}": standing.but(decision=None, final=True)}
     return update
+
+
+async def noted(
+    done: Deliverable,
+    author: Agent,
+    brief: Brief,
+    state: Any,
+    here: Here,
+    above: str = _NULL,
+    peers: str = _NULL,
+) -> Deliverable:
+    """The deliverable with what its author says about it; without, where the author cannot say it as data."""
+    if not author.can_decide:
+        return done
+    text = render(
+        load("moves/notes", here.scope.prompts),
+        work=fence(done.content, done.step, done.agent),
+        above=above,
+        peers=peers,
+    )
+    asked = brief.model_copy(update={"objective": text, "previous": None, "feedback": "", "conversation": ()})
+    outcome = await here.call(economical(author), asked, state, purpose="decide", schema=Notes)
+    if isinstance(outcome, Ok):
+        return done.but(notes=outcome.value, usage=done.usage + outcome.usage)
+    cause = outcome.cause if isinstance(outcome, Failed) else outcome.reason
+    here.emit(Notice(now(), here.path(done.step), f"{author.name} gave no notes on its work: {cause}"))
+    return done.but(usage=done.usage + outcome.usage)
+
+
+def economical(agent: Agent) -> Agent:
+    """The same agent, served by the cheapest class of model."""
+    if isinstance(agent, ChatAgent) and agent.role.tier != "economy":
+        return ChatAgent(agent.role.model_copy(update={"tier": "economy"}), model=agent.own_model)
+    return agent
 
 
 def _settled(step: Step, brief: Brief, outcome: Outcome, state: Any) -> Deliverable:
@@ -133,15 +204,13 @@ def _settled(step: Step, brief: Brief, outcome: Outcome, state: Any) -> Delivera
     return Deliverable(step=step.name, agent=step.agent.name, status="skipped", rounds=brief.round, reason=reason)
 
 
-async def judge(
-    step: Step, index: int, plan: Sequence[Step], needs: Sequence[str], state: Any, here: Here
-) -> dict[str, Any]:
+async def judge(place: Place, state: Any, here: Here) -> dict[str, Any]:
     """Let a step's gate judge it; verdict and decision are state, so that the edge is a pure function."""
+    step = place.step
     gate, submitted = step.gate, state["deliverables"][step.name]
     assert isinstance(gate, Gate)  # noqa: S101 - a gate node exists only where a gate does
-    before = [one.name for one in plan[:index]]
-    brief = brief_for(step, state, plan[:index], needs).model_copy(update={"round": submitted.rounds})
-    blamable = [name for name in before if _usable(state["deliverables"].get(name))]
+    brief = brief_for(place, state).model_copy(update={"round": submitted.rounds})
+    blamable = [name for name in place.redo if _usable(state["deliverables"].get(name))]
 
     async def ask(agent: Agent, brief: Brief, schema: Any) -> Outcome:
         return await here.call(agent, brief, state, purpose="review", schema=schema)
@@ -170,13 +239,11 @@ async def judge(
     judged = submitted.but(score=verdict.score, usage=submitted.usage + (NO_USAGE if standing else verdict.usage))
     update: dict[str, Any] = {"verdicts": {f"{step.name}#{submitted.rounds}": verdict}}
     if verdict.decision == "rollback":
-        start = before.index(str(verdict.blame))
-        passed_over = plan[start : index + 1]
         done = {**state["deliverables"], step.name: judged}
-        return update | await roll_back(passed_over, done, state, here)
+        return update | await roll_back(place.redo[str(verdict.blame)], done, state, here)
     if verdict.decision in ("pass", "partial", "fail"):
         judged = _judged(judged, verdict)
-        _progress(here, state, judged, plan)
+        progress(here, state, judged, place.total)
     update["deliverables"] = {step.name: judged}
     if verdict.decision == "rework":
         update["rounds"] = {step.name: submitted.rounds + 1}
@@ -204,6 +271,7 @@ async def roll_back(steps: Sequence[Step], done: dict[str, Deliverable], state: 
         if last is None:
             continue
         rounds[step.name] = last.rounds + 1
+        here.scope.delivered(here.outer, state).discard(step.name)
         superseded[step.name] = last.but(status="superseded")
         if step.undo is not None and last.status in ("accepted", "partial", "submitted"):
             await _undo(step, last, state, here)
@@ -221,12 +289,13 @@ async def _undo(step: Step, last: Deliverable, state: Any, here: Here) -> None:
         here.emit(Notice(now(), here.path(step.name), f"Undoing {step.name} failed: {outcome.cause}"))
 
 
-async def ask_person(step: Step, plan: Sequence[Step], state: Any, here: Here) -> dict[str, Any]:
+async def ask_person(place: Place, state: Any, here: Here) -> dict[str, Any]:
     """Ask a person about a deliverable that did not pass; in a node of its own, because it starts again on resume."""
+    step = place.step
     submitted: Deliverable = state["deliverables"][step.name]
     key = f"{step.name}#{submitted.rounds}"
     verdict: Judgement = state["verdicts"][key]
-    answer = _heard(question(submitted, verdict))
+    answer = heard(question(submitted, verdict))
     if answer.kind == "respond":
         guided = verdict.but(decision="rework", feedback=answer.text, findings=(), by="a person")
         return {"verdicts": {key: guided}, "rounds": {step.name: submitted.rounds + 1}}
@@ -238,11 +307,11 @@ async def ask_person(step: Step, plan: Sequence[Step], state: Any, here: Here) -
         done = submitted.but(status="accepted", reason=None, **changes)
     else:
         done = submitted.but(status="accepted", reason=None)
-    _progress(here, state, done, plan)
+    progress(here, state, done, place.total)
     return {"deliverables": {step.name: done}}
 
 
-def _heard(asked: dict[str, Any]) -> Answer:
+def heard(asked: dict[str, Any]) -> Answer:
     """The person's answer; one that cannot be understood is kept by LangGraph, so it is asked again after it."""
     while True:
         given = interrupt(asked)
@@ -253,7 +322,17 @@ def _heard(asked: dict[str, Any]) -> Answer:
             asked = {**asked, "question": again, "description": again}
 
 
-async def settle(plan: Sequence[Step], state: Any, here: Here) -> dict[str, Any]:
+Composes = Callable[[Sequence[Deliverable]], str]
+
+
+def last_usable(ended: Sequence[Deliverable]) -> str:
+    """The content of the last result that can be used."""
+    return next((one.content for one in reversed(ended) if one.usable), "")
+
+
+async def settle(
+    plan: Sequence[Step], state: Any, here: Here, answer: Composes = last_usable, reason: Reason | None = None
+) -> dict[str, Any]:
     """End the turn: status, reason and answer from what the steps delivered; steps never reached are skipped."""
     done: dict[str, Deliverable] = state.get("deliverables", {})
     skipped = {
@@ -267,33 +346,48 @@ async def settle(plan: Sequence[Step], state: Any, here: Here) -> dict[str, Any]
         for step in plan
         if step.name not in done or done[step.name].status == "superseded"
     }
-    ended = [done[step.name] if step.name not in skipped else skipped[step.name] for step in plan]
-    status = status_of(ended)
-    usable = [one for one in ended if one.usable]
-    answer = usable[-1].content if usable else ""
-    update: dict[str, Any] = {"status": status, "reason": reason_of(ended), "answer": answer}
-    update["simulated"] = here.scope.simulated
+    planned = [step.name for step in plan]
+    # What was decided at run time comes before the plan's own end.
+    made = [name for name in done if name not in planned]
+    ended = [{**done, **skipped}[name] for name in [*made, *planned]]
+    update = ending(ended, here, answer, reason)
     if skipped:
         update["deliverables"] = skipped
-    if answer:
-        update["messages"] = [AIMessage(answer, name=None)]
+    return update
+
+
+def ending(
+    ended: Sequence[Deliverable], here: Here, answer: Composes = last_usable, reason: Reason | None = None
+) -> dict[str, Any]:
+    """The end of a turn whose steps ended so; a `reason` of its own keeps it from being completed."""
+    status = status_of(ended)
+    text = answer(ended)
+    update: dict[str, Any] = {
+        "status": "partial" if reason is not None and status == "completed" else status,
+        "reason": reason_of(ended) if reason is None else reason,
+        "answer": text,
+        "simulated": here.scope.simulated,
+    }
+    if text:
+        update["messages"] = [AIMessage(text, name=None)]
     return update
 
 
 def status_of(ended: Sequence[Deliverable]) -> RunStatus:
-    """How a run ended whose required steps ended so.
+    """How a run ended whose steps ended so.
 
     >>> status_of([Deliverable(step="a", status="accepted"), Deliverable(step="b", status="failed")])
     'partial'
     """
-    if ended and all(one.status == "accepted" for one in ended):
+    needed = [one for one in ended if one.required]
+    if needed and all(one.status == "accepted" for one in needed):
         return "completed"
     return "partial" if any(one.usable for one in ended) else "failed"
 
 
 def reason_of(ended: Sequence[Deliverable]) -> Reason | None:
     """The first cause that kept a run from completing; a limit goes before others."""
-    reasons = [one.reason for one in ended if one.status != "accepted" and one.reason is not None]
+    reasons = [one.reason for one in ended if one.required and one.status != "accepted" and one.reason is not None]
     return next((one for one in reasons if one.kind == "limit"), reasons[0] if reasons else None)
 
 
@@ -301,7 +395,8 @@ def _usable(done: Deliverable | None) -> bool:
     return done is not None and done.usable
 
 
-def _why(done: Deliverable) -> str:
+def why(done: Deliverable) -> str:
+    """Why a result is not what it should be."""
     return done.reason.message if done.reason else done.status
 
 
@@ -323,9 +418,9 @@ def _finished(here: Here, path: str, done: Deliverable, outcome: Outcome) -> Non
     )
 
 
-def _progress(here: Here, state: Any, last: Deliverable, plan: Sequence[Step]) -> None:
-    done = state.get("deliverables", {})
-    count = sum(1 for step in plan if step.name == last.step or _usable(done.get(step.name)))
-    spent = here.scope.spent
+def progress(here: Here, state: Any, last: Deliverable, total: int) -> None:
+    """Tell how far the team is; steps that work at once do not see one another in the state, so the scope counts."""
+    delivered = here.scope.delivered(here.outer, state)
+    delivered.add(last.step) if last.usable else delivered.discard(last.step)
     seconds = here.scope.clock() - here.scope.started
-    here.emit(Progress(now(), here.outer, count if last.usable else count - 1, len(plan), seconds, spent.usd))
+    here.emit(Progress(now(), here.outer, len(delivered), total, seconds, here.scope.spent.usd))

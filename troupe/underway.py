@@ -119,21 +119,25 @@ class Underway:
 
     async def roll_back(self, to: str) -> None:
         """Write that `to` and every step after it is to be redone: a forward write, never a fork."""
-        steps = self.team.steps
-        names = [one.name for one in steps]
-        if to not in names:
-            raise UnknownName("step", to, names)
+        redo = self.team.builder.redo
+        if to not in redo:
+            raise UnknownName("step", to, redo)
         state = await self._state()
         done = state.get("deliverables", {})
-        index = names.index(to)
-        before = [one for one in steps[:index] if one.name not in done or not done[one.name].usable]
+        again = [one.name for one in redo[to].steps]
+        names = [one.name for one in self.team.steps]
+        before = [
+            name
+            for name in names[: names.index(to)]
+            if name not in again and (name not in done or (done[name].required and not done[name].usable))
+        ]
         if not done or before:
-            lacking = ", ".join(one.name for one in before) or "the run has delivered nothing"
+            lacking = ", ".join(before) or "the run has delivered nothing"
             raise InputError(
                 f"Run {self.turn.thread} cannot begin again at {to!r}: not delivered before it: {lacking}."
             )
         here = Here(self.scope, self.config, "")
-        update = await roll_back(steps[index:], done, state, here)
+        update = await roll_back(redo[to].steps, done, state, here)
         messages = state.get("messages", [])
         last = max((i for i, one in enumerate(messages) if isinstance(one, HumanMessage)), default=len(messages))
         update |= {"status": "running", "reason": None, "answer": ""}
@@ -141,12 +145,7 @@ class Underway:
         update["messages"] = [
             RemoveMessage(id=str(one.id)) for one in messages[last + 1 :] if isinstance(one, AIMessage)
         ]
-        previous = steps[index - 1] if index else None
-        nodes = self.team.builder.nodes
-        came_from = "__start__"
-        if previous is not None:
-            came_from = f"{previous.name}.gate" if f"{previous.name}.gate" in nodes else previous.name
-        await self.team.aupdate_state(self.read, update, as_node=came_from)
+        await self.team.aupdate_state(self.read, update, as_node=redo[to].after)
 
     async def result(self, status: RunStatus | None, reason: Reason | None) -> Result:
         """The turn as it stands."""

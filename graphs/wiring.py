@@ -1,0 +1,147 @@
+"""How steps, their gates and their questions become nodes and edges; every pattern is wired with these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+from typing import Any
+
+from langgraph.graph import StateGraph
+
+from troupe.agents.contracts import Deliverable, Judgement
+from troupe.agents.errors import BuildError
+from troupe.graphs.gates import Gate
+from troupe.graphs.node import Choice, Node
+from troupe.graphs.step import Step
+from troupe.graphs.work import Place, ask_person, judge, work
+
+Graph = StateGraph[Any, Any, Any, Any]
+Route = Callable[[Any], str]
+Ways = dict[Hashable, str]
+_BOTH = ("pass or fail", "approve or reject")
+
+
+def add_line(graph: Graph, places: Sequence[Place], end: str) -> None:
+    """Steps one after another; whichever fails, and the last, leads to `end`."""
+    for place, following in zip(places, [*(one.step.name for one in places[1:]), end], strict=True):
+        add_step(graph, place, following, end)
+
+
+def add_step(graph: Graph, place: Place, following: str, end: str) -> None:
+    """A step, its gate and its question, and the edges from them: on to `following`, or to `end` where it fails."""
+    step = place.step
+    note = {"troupe_kind": "step", "troupe_note": step.agent.title or step.objective}
+    graph.add_node(step.name, Node(partial(work, place), step.name, step.graphs), metadata=note)
+    if not isinstance(step.gate, Gate):
+        if following == end:
+            graph.add_edge(step.name, following)
+        else:
+            graph.add_conditional_edges(step.name, Choice(_ended(step)), {"accepted": following, "failed": end})
+        return
+    checks = step.gate.checks.for_author(step.agent)
+    judged, asked = f"{step.name}.gate", f"{step.name}.ask"
+    graph.add_conditional_edges(step.name, Choice(_worked(step)), {"submitted": judged, "failed": end})
+    graph.add_node(
+        judged,
+        Node(partial(judge, place), judged),
+        metadata={"troupe_kind": "gate", "troupe_label": checks.words},
+    )
+    last, fails = following == end, step.gate.then == "fail"
+    # Two words to one node would be drawn as one of them.
+    after: Ways = {"pass or fail": end} if last and fails else {"pass": following}
+    if step.gate.rework:
+        after["rework"] = step.name
+        after |= {f"rollback {name}": name for name in place.redo}
+    if fails and not last:
+        after["fail"] = end
+    if step.gate.then == "ask":
+        after["ask"] = asked
+    graph.add_conditional_edges(judged, Choice(_worded(_judged(step), after)), after)
+    if step.gate.then == "ask":
+        look = {"troupe_kind": "ask", "troupe_label": "ask a person"}
+        graph.add_node(asked, Node(partial(ask_person, place), asked), metadata=look)
+        said: Ways = {"approve or reject": end} if last else {"approve": following, "reject": end}
+        said["respond"] = step.name
+        graph.add_conditional_edges(asked, Choice(_worded(_answered(step), said)), said)
+
+
+def exit_of(step: Step) -> str:
+    """The node that leads on from a step: its gate, where it has one."""
+    return f"{step.name}.gate" if isinstance(step.gate, Gate) else step.name
+
+
+def needs_of(step: Step, earlier: Sequence[Step]) -> tuple[str, ...]:
+    """What the step gets in full: what it names, and always its predecessor.
+
+    Raises:
+        BuildError: it names a step that is no earlier one.
+    """
+    names = [one.name for one in earlier]
+    if unknown := [name for name in step.needs if name not in names]:
+        raise BuildError(
+            f"Step {step.name!r} needs {', '.join(map(repr, unknown))}, which is no earlier step. "
+            f"Earlier are: {', '.join(names) or 'none'}."
+        )
+    return tuple(name for name in names if name in step.needs or name in names[-1:])
+
+
+def supersteps(plan: Sequence[Step], around: int = 1) -> int:
+    """The most supersteps that these steps can take, reworks included, with `around` nodes of the engine's."""
+    sends = sum(step.gate.rework for step in plan if isinstance(step.gate, Gate))
+    return (3 * len(plan) + 1 + around) * (1 + sends) + 10
+
+
+def _worded(route: Route, ways: Ways) -> Route:
+    """The route in the words of its edges: at the last step `pass` and `fail` lead to one node and are one word."""
+    joined = {part: both for both in _BOTH if both in ways for part in both.split(" or ")}
+
+    def worded(state: Any) -> str:
+        word = route(state)
+        return joined.get(word, word)
+
+    return worded
+
+
+def _ended(step: Step) -> Route:
+    def route(state: Any) -> str:
+        return "accepted" if state["deliverables"][step.name].usable else "failed"
+
+    return route
+
+
+def _worked(step: Step) -> Route:
+    def route(state: Any) -> str:
+        done = state["deliverables"][step.name]
+        return "submitted" if done.status in ("submitted", "partial", "accepted") else "failed"
+
+    return route
+
+
+def _judged(step: Step) -> Route:
+    """A deliverable that is settled goes on, whoever settled it; else the gate's decision says where to."""
+
+    def route(state: Any) -> str:
+        done = state["deliverables"][step.name]
+        verdict = _verdict(state, done)
+        if done.status == "accepted" or (done.usable and verdict.decision in ("pass", "partial")):
+            return "pass"
+        if done.status in ("failed", "skipped"):
+            return "fail"
+        return f"rollback {verdict.blame}" if verdict.decision == "rollback" else str(verdict.decision)
+
+    return route
+
+
+def _answered(step: Step) -> Route:
+    def route(state: Any) -> str:
+        done = state["deliverables"][step.name]
+        if _verdict(state, done).decision == "rework":
+            return "respond"
+        return "approve" if done.usable else "reject"
+
+    return route
+
+
+def _verdict(state: Any, done: Deliverable) -> Judgement:
+    verdict: Judgement = state["verdicts"][f"{done.step}#{done.rounds}"]
+    return verdict
