@@ -30,6 +30,7 @@ def text(brief: Brief, limit: int = DEFAULT_LIMIT, prompts: str | Path | None = 
     parts = [
         (brief.task, ""),
         (brief.objective, ""),
+        (brief.item, ""),
         (talk, ""),
         (brief.feedback, ""),
         (previous, ""),
@@ -42,12 +43,12 @@ def text(brief: Brief, limit: int = DEFAULT_LIMIT, prompts: str | Path | None = 
         kept = [part for part, _ in parts]
     else:
         kept = [shorten(part, room, hint) for (part, hint), room in zip(parts, fit(sizes, limit), strict=True)]
-    task, objective, talk, feedback, previous, guidance = kept[:6]
-    contents, summaries = kept[6 : 6 + len(full)], kept[6 + len(full) :]
+    task, objective, item, talk, feedback, previous, guidance = kept[:7]
+    contents, summaries = kept[7 : 7 + len(full)], kept[7 + len(full) :]
     return render(
         load("moves/brief", prompts),
         task=task,
-        objective=_section("Your part", objective),
+        objective=_section("Your part", objective) + _section("Your item", brief.item and fence(item, "items")),
         conversation=_section("Earlier in this conversation", talk and fence(talk, "conversation")),
         missing=_section("Missing", "\n".join(f"- {step}: {why}" for step, why in brief.missing.items())),
         earlier=_section("Earlier results, summarised", _fenced(older, summaries)),

@@ -118,6 +118,8 @@ class Deliverable(Value):
     """The deliverables of a nested graph, by step."""
     notes: Notes | None = None
     """What the author says about it as data, where the pattern asked."""
+    sources: tuple[str, ...] = ()
+    """The steps whose results it was built on."""
     required: bool = True
     """Whether the run needs it to be completed: what lost a race is not needed."""
 
@@ -209,11 +211,15 @@ class Brief(Value):
     """Steps that gave nothing, and why."""
     conversation: tuple[Message, ...] = ()
     """Earlier turns of the thread, oldest first."""
+    item: Text = ""
+    """The one of a list that this brief is about, in a fan-out over its items."""
     round: int = 1
 
     @property
     def input(self) -> str:
-        """The content of the last needed deliverable, or the task where there is none yet."""
+        """The item, or else the content of the last needed deliverable, or the task where there is none yet."""
+        if self.item:
+            return self.item
         return self.deliverables[self.needs[-1]].content if self.needs else self.task
 
 

@@ -154,3 +154,8 @@ async def unless_lost(make: Callable[[], Awaitable[Outcome]], composed: bool) ->
 
 def _lost(running: Sequence[tuple[Race, str]]) -> str | None:
     return next((race.lost[branch] for race, branch in running if branch in race.lost), None)
+
+
+def lost() -> str | None:
+    """Why whatever runs here is not needed any more; None where it is."""
+    return _lost(_running.get())

@@ -36,16 +36,28 @@ def question(work: Deliverable, verdict: Judgement) -> dict[str, Any]:
     """The question about a deliverable that its gate did not pass."""
     said = f" {verdict.by} says: {verdict.feedback}" if verdict.feedback else ""
     ask = f"{work.step!r} did not pass its gate.{said} Accept it as it is?"
-    name = f"accept {work.step}"
     args = {"step": work.step, "agent": work.agent, "content": work.content}
+    return ask_about(ask, f"accept {work.step}", args, work.step, work.content)
+
+
+def ask_about(ask: str, name: str, args: Mapping[str, Any], step: str, content: str = "") -> dict[str, Any]:
+    """A question to a person, in every shape that front ends read.
+
+    Args:
+        ask: the question.
+        name: what an approval does, in a few words.
+        args: what it is about, by name.
+        step: where in the team it is asked.
+        content: the work in question, if it is about one.
+    """
     return {
         "question": ask,
         "options": list(ANSWERS),
-        "step": work.step,
-        "content": work.content,
-        "action_requests": [{"name": name, "args": args, "description": ask}],
+        "step": step,
+        "content": content,
+        "action_requests": [{"name": name, "args": dict(args), "description": ask}],
         "review_configs": [{"action_name": name, "allowed_decisions": list(ANSWERS)}],
-        "action_request": {"action": name, "args": args},
+        "action_request": {"action": name, "args": dict(args)},
         "config": {"allow_accept": True, "allow_edit": True, "allow_respond": True, "allow_ignore": True},
         "description": ask,
     }

@@ -238,6 +238,46 @@ class Review(Check):
         return verdict.but(passed=False, feedback=feedback, findings=(*verdict.findings, finding))
 
 
+@dataclass(frozen=True)
+class Conclusion(Check):
+    """What the author's own report comes to, as data; see `conclusion`."""
+
+    author: Agent | None = None
+    free = False
+
+    @property
+    def words(self) -> str:
+        """See `Check`."""
+        return f"{self.author.name} concludes" if self.author else "conclusion"
+
+    def for_author(self, author: Agent) -> Check:
+        """See `Check`."""
+        if not author.can_decide:
+            raise BuildError(
+                f"{author.name!r} cannot decide, so its report has no conclusion. Use an agent with a model."
+            )
+        return Conclusion(author)
+
+    async def judge(self, case: Case, ask: Asks) -> Judgement:
+        """See `Check`."""
+        assert self.author is not None  # noqa: S101 - a gate asks for its author's check
+        text = render(
+            load("moves/conclude", case.prompts),
+            blamable=", ".join(case.blamable) or "(there is no part)",
+            work=briefs.fence(case.work.content, case.work.step, case.work.agent),
+        )
+        brief = case.brief.model_copy(update={"objective": text, "previous": None, "feedback": "", "conversation": ()})
+        outcome = await ask(self.author, brief, Verdict)
+        if not isinstance(outcome, Ok):
+            why = outcome.cause if isinstance(outcome, Failed) else outcome.reason
+            kind = outcome.kind if isinstance(outcome, Failed) else "code"
+            refused = _refused(f"{self.author.name} gave no conclusion: {why}", self.author.name, outcome.usage)
+            return refused.but(limit=kind == "limit", final=True)
+        verdict = Judgement.of(outcome.value, by=self.author.name, usage=outcome.usage)
+        # Writing the report again mends nothing: only the part that is to blame can.
+        return verdict.but(final=not verdict.passed and verdict.blame not in case.blamable)
+
+
 class _Judge(Agent):
     """A user's function as the one who decides, so that it runs through the Executor like everything else."""
 
@@ -268,6 +308,15 @@ def review(by: Any, at_least: float | None = None) -> Check:
     if not reviewer.can_decide:
         raise BuildError(f"{reviewer.name!r} cannot decide, so it cannot review. Use a role or an agent with a model.")
     return Review(reviewer, _threshold(at_least))
+
+
+def conclusion() -> Check:
+    """The author of a report says as data what it found: passed, or which earlier part is to blame; one model call.
+
+    For the step that validates others: `Step("qa-engineer", "Validate it.", gate=gate(conclusion()))` sends the part
+    to blame back, and does its own work again after that.
+    """
+    return Conclusion()
 
 
 def check(function: Callable[..., Any], at_least: float | None = None) -> Check:

@@ -175,6 +175,7 @@ def _digest(brief: Brief, schema: type[BaseModel] | None) -> str:
     for part in (
         brief.task,
         brief.objective,
+        brief.item,
         brief.feedback,
         *brief.guidance,
         *brief.needs,

@@ -5,6 +5,7 @@ role name | Role | Agent | function | chat model | Runnable | graph   -->   Step
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from troupe.graphs.adapters import GraphAgent, as_agent
 from troupe.graphs.gates import Gate
 
 _NAME = re.compile(r"^[^\s:|/#.][^:|/#\x00-\x1f]{0,99}$")
-_RESERVED = re.compile(r"\.(gate|ask)$|^__|^finish$")
+_RESERVED = re.compile(r"\.(gate|ask|items)$|^__|^finish$")
 
 
 class _Inherit:
@@ -81,7 +82,7 @@ class Step:
         ):
             raise BuildError(
                 f"{self.name!r} cannot be the name of a step: give it one with Step(..., name=...), without : | / # "
-                "and not starting with '.' or '__' ('finish' and names ending in .gate or .ask are the engine's)."
+                "and not starting with '.' or '__' ('finish' and names ending in .gate, .ask, .items are the engine's)."
             )
         if not isinstance(self.objective, str):
             raise BuildError(f"The objective of step {self.name!r} must be text, not {type(self.objective).__name__}.")
@@ -96,6 +97,12 @@ class Step:
     def graphs(self) -> list[Any]:
         """The graph that the step runs, if it is one."""
         return [self.agent.graph] if isinstance(self.agent, GraphAgent) else []
+
+    def named(self, name: str) -> Step:
+        """The same under another name: one of several that a fan-out makes of it."""
+        one = copy.copy(self)
+        object.__setattr__(one, "name", name)
+        return one
 
     def under(self, gate: Gate | None) -> Step:
         """The step with its own gate, or the builder's where it has none."""

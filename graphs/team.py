@@ -48,6 +48,7 @@ class TeamGraph(StateGraph[Any, Any, Any, Any]):
         bound: the most supersteps that one turn can take.
         own_state: the pattern's own state.
         redo: for each step that a turn can be rolled back to, how.
+        templates: the names of those steps that others are made of at run time, named after them: "worker.1".
     """
 
     def __init__(
@@ -60,13 +61,15 @@ class TeamGraph(StateGraph[Any, Any, Any, Any]):
         state_schema: type[Any] | None = None,
         context_schema: type[Any] | None = None,
         redo: Mapping[str, Redo] | None = None,
+        templates: Sequence[str] = (),
     ) -> None:
         context_schema = context_schema or TeamContext
         if not (isinstance(context_schema, type) and issubclass(context_schema, TeamContext)):
             raise BuildError(f"context_schema={context_schema!r} must be a subclass of TeamContext.")
         super().__init__(joined(own_state, state_schema), context_schema)
         self.name = name
-        self.steps = tuple(steps)
+        self.outline = tuple(steps)
+        self.steps = tuple(step for step in steps if step.name not in templates)
         self.bound = bound
         self.redo = redo or {}
         self.internal = frozenset(own_state.__annotations__) - {"task", "messages"}
@@ -76,6 +79,14 @@ class TeamGraph(StateGraph[Any, Any, Any, Any]):
         check()
         compiled = super().compile(checkpointer, **{"name": self.name, **options})
         return Team(**vars(compiled))
+
+    def place_of(self, name: str) -> tuple[int, int, str]:
+        """Where a step's result stands among the others: in the order of the line-up, items by their number."""
+        outline = [one.name for one in self.outline]
+        template, _, number = name.rpartition(".")
+        if name not in outline and template in outline and number.isdigit():
+            return outline.index(template), int(number), name
+        return outline.index(name) if name in outline else len(outline), 0, name
 
     def step(self, name: str) -> Step:
         """The step of that name.
@@ -126,8 +137,7 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
 
     def restored(self, deliverables: Mapping[str, Deliverable]) -> dict[str, Deliverable]:
         """Deliverables whose `data` are instances of their steps' schemas again, after a checkpoint gave plain JSON."""
-        schemas = {step.name: step.returns for step in self.steps}
-        # What a fan-out makes of a step is named after it: "worker.1".
+        schemas = {step.name: step.returns for step in self.builder.outline}
         return {
             name: restored(done, schemas.get(name, schemas.get(name.rpartition(".")[0])))
             for name, done in deliverables.items()

@@ -32,6 +32,7 @@ from troupe.agents.errors import InputError
 from troupe.agents.events import Judged, Notice, Progress, StepFinished, StepStarted
 from troupe.agents.functions import FunctionAgent, call_function
 from troupe.agents.notes import Notes
+from troupe.agents.race import lost
 from troupe.agents.text import summary
 from troupe.graphs.asking import Answer, question, read_answer
 from troupe.graphs.checks import Case
@@ -54,6 +55,8 @@ class Place:
         needs: the names of those that it gets in full.
         redo: for each step that its gate may blame, the steps that are done again then.
         noted: whether its author is asked for notes.
+        guidance: what it is told besides, from the state.
+        item: the one of a list that it is about.
     """
 
     step: Step
@@ -63,10 +66,17 @@ class Place:
     needs: Sequence[str] = ()
     redo: Mapping[str, Sequence[Step]] = field(default_factory=dict)
     noted: bool = False
+    guidance: Callable[[Any], tuple[str, ...]] = lambda _: ()
+    item: str = ""
+
+    def at(self, state: Any) -> Place:
+        """The place in this run, where part of it is decided at run time."""
+        return self
 
 
 def brief_for(place: Place, state: Any) -> Brief:
     """What a step gets: every usable earlier result, of which those it needs in full."""
+    place = place.at(state)
     step = place.step
     done: dict[str, Deliverable] = state.get("deliverables", {})
     usable = {one.name: restored(done[one.name], one.returns) for one in place.earlier if _usable(done.get(one.name))}
@@ -81,7 +91,9 @@ def brief_for(place: Place, state: Any) -> Brief:
         previous=previous if current_round > 1 and previous is not None and previous.content else None,
         feedback=feedback_for(step.name, current_round, state),
         missing=missing(place.needs, done),
+        guidance=place.guidance(state),
         conversation=conversation(state),
+        item=place.item,
         round=current_round,
     )
 
@@ -186,6 +198,7 @@ def _settled(step: Step, brief: Brief, outcome: Outcome, state: Any) -> Delivera
             summary=done.summary or summary(done.content),
             rounds=brief.round,
             attempts=max(outcome.attempts, 1),
+            sources=brief.needs,
             usage=before + done.usage + outcome.usage,
             status=status,
         )
@@ -222,7 +235,8 @@ async def judge(place: Place, state: Any, here: Here) -> dict[str, Any]:
         key.rpartition("#")[0] == step.name and one.decision in ("rework", "rollback")
         for key, one in state.get("verdicts", {}).items()
     )
-    decision = gate.decide(verdict, sent_back, blamable)
+    # Work that nobody needs any more is not sent back, and no person is asked about it.
+    decision = gate.decide(verdict, sent_back, blamable) if lost() is None else "partial"
     verdict = verdict.but(decision=decision)
     here.emit(
         Judged(

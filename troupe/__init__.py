@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from troupe.agents.executor import Executor as Executor
     from troupe.agents.models.scripted import scripted as scripted
     from troupe.agents.models.simulated import SimulatedChatModel as SimulatedChatModel
+    from troupe.agents.notes import Notes as Notes
     from troupe.agents.roles import Role as Role
     from troupe.agents.roles import read_role as read_role
     from troupe.agents.roles import read_roles as read_roles
@@ -47,12 +48,20 @@ if TYPE_CHECKING:
     from troupe.doors import rollback as rollback
     from troupe.doors import run as run
     from troupe.graphs.checks import check as check
+    from troupe.graphs.checks import conclusion as conclusion
     from troupe.graphs.checks import contains as contains
     from troupe.graphs.checks import matches as matches
     from troupe.graphs.checks import non_empty as non_empty
     from troupe.graphs.checks import review as review
+    from troupe.graphs.conflicts import Conflict as Conflict
+    from troupe.graphs.fanout import each as each
     from troupe.graphs.gates import Gate as Gate
     from troupe.graphs.gates import gate as gate
+    from troupe.graphs.joins import first as first
+    from troupe.graphs.joins import quorum as quorum
+    from troupe.graphs.joins import within as within
+    from troupe.graphs.merging import merge as merge
+    from troupe.graphs.parallel import parallel as parallel
     from troupe.graphs.sequential import sequential as sequential
     from troupe.graphs.state import TeamState as TeamState
     from troupe.graphs.step import Step as Step
@@ -75,9 +84,15 @@ _MODULES = {
     "agents.executor": ["Executor"],
     "agents.models.scripted": ["scripted"],
     "agents.models.simulated": ["SimulatedChatModel"],
+    "agents.notes": ["Notes"],
     "agents.roles": ["Role", "read_role", "read_roles"],
-    "graphs.checks": ["check", "contains", "matches", "non_empty", "review"],
+    "graphs.checks": ["check", "conclusion", "contains", "matches", "non_empty", "review"],
+    "graphs.conflicts": ["Conflict"],
+    "graphs.fanout": ["each"],
     "graphs.gates": ["Gate", "gate"],
+    "graphs.joins": ["first", "quorum", "within"],
+    "graphs.merging": ["merge"],
+    "graphs.parallel": ["parallel"],
     "graphs.sequential": ["sequential"],
     "graphs.state": ["TeamState"],
     "graphs.step": ["Step"],

@@ -50,6 +50,11 @@ PATTERNS: dict[str, Entry] = {
             "each step builds on the last: research, build, validate, document, release",
             "graphs.sequential:sequential",
         ),
+        Entry(
+            "parallel",
+            "branches work at once: interface, backend, data and security, then integrated and validated",
+            "graphs.parallel:parallel",
+        ),
     )
 }
 

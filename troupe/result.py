@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_jsonable_python
 
 from troupe.agents.contracts import NO_USAGE, Deliverable, Reason, RunStatus, Usage
 from troupe.agents.errors import NotCompleted
+
+if TYPE_CHECKING:
+    from troupe.graphs.conflicts import Conflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,7 @@ class Result:
         usage: of all calls; `usd` is None where a price is unknown, 0 when simulated.
         missing: the steps that gave nothing usable.
         waiting: the open questions.
+        record: what the pattern itself kept, by name and id: `conflicts`, `assignments`, `criteria`, ...
         simulated: whether no real model was called.
     """
 
@@ -46,6 +52,7 @@ class Result:
     usage: Usage = NO_USAGE
     missing: tuple[str, ...] = ()
     waiting: tuple[Question, ...] = ()
+    record: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     simulated: bool = True
     turn: int = 1
 
@@ -55,6 +62,11 @@ class Result:
         if step not in every:
             raise KeyError(f"{step!r} delivered nothing in run {self.run}. There are: {', '.join(every) or 'none'}.")
         return every[step]
+
+    @property
+    def conflicts(self) -> tuple[Conflict, ...]:
+        """What branches said differently, and how it was ruled, by whom and why."""
+        return tuple(self.record.get("conflicts", {}).values())
 
     def raise_unless_completed(self) -> Result:
         """The result itself, if the run completed.
@@ -84,6 +96,7 @@ class Result:
                 {"id": one.id, "question": one.question, "options": list(one.options), "step": one.step}
                 for one in self.waiting
             ],
+            "record": to_jsonable_python(self.record),
             "simulated": self.simulated,
         }
 
@@ -118,6 +131,9 @@ def _deliverable(one: Deliverable) -> dict[str, Any]:
         "summary": one.summary,
         "data": data,
         "score": one.score,
+        "required": one.required,
+        "sources": list(one.sources),
+        "notes": one.notes.model_dump(mode="json") if one.notes else None,
         "rounds": one.rounds,
         "attempts": one.attempts,
         "usage": usage_json(one.usage),

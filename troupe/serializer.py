@@ -25,8 +25,9 @@ from langgraph.checkpoint.serde.jsonplus import (
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from pydantic import ValidationError
 
-from troupe.agents import contracts
+from troupe.agents import contracts, notes
 from troupe.agents.errors import Blocked, complaints
+from troupe.graphs.conflicts import Conflict
 
 Named = tuple[str, str]
 OURS: frozenset[Named] = frozenset(
@@ -38,6 +39,11 @@ OURS: frozenset[Named] = frozenset(
         contracts.Reason,
         contracts.Usage,
         contracts.Tokens,
+        notes.Notes,
+        notes.Point,
+        notes.Escalation,
+        notes.Handoff,
+        Conflict,
     )
 )
 _CONSTRUCTORS = (EXT_CONSTRUCTOR_SINGLE_ARG, EXT_CONSTRUCTOR_POS_ARGS, EXT_CONSTRUCTOR_KW_ARGS, EXT_PYDANTIC_V2)

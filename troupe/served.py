@@ -11,6 +11,11 @@ from troupe.graphs.team import Team
 _TEAMS: dict[str, Team] = {name: entry.make().compile() for name, entry in PATTERNS.items()}
 
 
+def parallel() -> Team:
+    """Four branches at once, integrated and validated."""
+    return _TEAMS["parallel"]
+
+
 def sequential() -> Team:
     """The classic line of five."""
     return _TEAMS["sequential"]

@@ -29,6 +29,7 @@ from troupe.agents.models import is_simulated
 from troupe.agents.money.prices import known
 from troupe.agents.scope import RunScope
 from troupe.graphs.node import SCOPE, Here
+from troupe.graphs.state import INTERNAL
 from troupe.graphs.team import Team
 from troupe.graphs.work import roll_back
 from troupe.inputs import restored
@@ -154,8 +155,10 @@ class Underway:
         if state.get("turn", 0) < self.turn.turn and self.store is not None:
             state = {}
         delivered = self.team.restored(state.get("deliverables", {}))
-        order = [one.name for one in self.team.steps]
-        done = {name: delivered[name] for name in [*order, *(delivered.keys() - set(order))] if name in delivered}
+        builder = self.team.builder
+        done = {name: delivered[name] for name in sorted(delivered, key=builder.place_of)}
+        missing = [one.name for one in self.team.steps if one.name not in done]
+        missing += [name for name, one in done.items() if one.required and not one.usable]
         usable = [name for name, one in done.items() if one.usable]
         usage = await self._used()
         waiting = tuple(read_question(one) for one in snapshot.interrupts) if snapshot and status is None else ()
@@ -171,8 +174,9 @@ class Underway:
             answer=state.get("answer") or (done[usable[-1]].content if usable else ""),
             deliverables=done,
             usage=usage,
-            missing=() if ended in ("waiting", "stopped") else tuple(one for one in order if one not in usable),
+            missing=() if ended in ("waiting", "stopped") else tuple(sorted(missing, key=builder.place_of)),
             waiting=waiting,
+            record={name: state[name] for name in sorted(builder.internal - INTERNAL) if state.get(name)},
             simulated=self.scope.models.simulated and usage.usd == 0,
         )
 

@@ -1,0 +1,110 @@
+"""A branch of a fan-out: a step that works beside others, under the race of their join.
+
+A branch without a gate is a plain node. One with a gate is a graph of its own, so that no branch waits for another's
+rework: the engine goes on only when all nodes of a superstep have ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+
+from troupe.agents.contracts import Deliverable, Reason
+from troupe.agents.race import Race, racing
+from troupe.graphs.gates import Gate
+from troupe.graphs.joins import Join
+from troupe.graphs.node import Here
+from troupe.graphs.state import TeamState
+from troupe.graphs.wiring import add_step, supersteps
+from troupe.graphs.work import Place, work
+
+Loop = CompiledStateGraph[Any, Any, Any, Any]
+Names = Callable[[Any], Sequence[str]]
+"""The branches of a fan-out, from the state."""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One branch, and the fan-out that it belongs to."""
+
+    place: Place
+    join: Join
+    siblings: Names
+    loop: Loop | None = None
+
+    async def run(self, state: Any, here: Here) -> dict[str, Any]:
+        """Work, until the step is settled or its branch is given up."""
+        name = self.place.step.name
+        race = await self._race(state, here)
+        if race is None:
+            return await self._work(state, here)
+        with racing(race, name):
+            update = await self._work(state, here)
+        done: Deliverable = update["deliverables"][name]
+        if (why := await race.end(name, done.usable)) is not None:
+            update["deliverables"] = {name: given_up(done, why, needed=not self.join.counts)}
+        return update
+
+    async def _work(self, state: Any, here: Here) -> dict[str, Any]:
+        if self.loop is None:
+            return await work(self.place, state, here)
+        return await run_loop(self.loop, self.place.step.name, state, here)
+
+    async def _race(self, state: Any, here: Here) -> Race | None:
+        # Whoever is sent back alone races against nobody: the join was decided before.
+        if not self.join.races or state.get("rounds", {}).get(self.place.step.name, 1) > 1:
+            return None
+        scope, key = here.scope, f"{await here.root(state)}/join"
+        if (race := scope.races.get(key)) is None:
+            race = scope.races[key] = Race(key, self.siblings(state), self.join.enough, scope.journal, self._won)
+        await race.recall(self.join.patience(scope.remaining()))
+        return race
+
+    def _won(self, winners: Sequence[str]) -> str:
+        shown = ", ".join(winners[:5]) + (" ..." if len(winners) > 5 else "")
+        return f"Given up: not needed any more, {self.join.words} delivered ({shown})."
+
+
+def branch(place: Place, join: Join, siblings: Names) -> Branch:
+    """The branch of a step, with a loop of its own where it has a gate."""
+    return Branch(place, join, siblings, loop_of(place) if isinstance(place.step.gate, Gate) else None)
+
+
+def loop_of(place: Place) -> Loop:
+    """The graph in which a step works, is judged and works again."""
+    alone = replace(place, redo={})
+    graph: Any = StateGraph(TeamState)
+    add_step(graph, alone, END, END)
+    graph.add_edge(START, place.step.name)
+    return graph.compile(name=place.step.name).with_config(recursion_limit=supersteps([place.step]))  # type: ignore[no-any-return]
+
+
+async def run_loop(loop: Loop, name: str, state: Any, here: Here) -> dict[str, Any]:
+    """Run the loop of a step as a part of the team, and give what it changed."""
+    done, verdicts = state.get("deliverables", {}), state.get("verdicts", {})
+    given = {key: state[key] for key in ("task", "messages", "turn", "origin", "rounds") if key in state}
+    own = {name: done[name]} if name in done else {}
+    out = await loop.ainvoke({**given, "deliverables": own, "verdicts": verdicts}, here.framed())
+    return {
+        "deliverables": {name: out["deliverables"][name]},
+        "verdicts": {key: one for key, one in out.get("verdicts", {}).items() if verdicts.get(key) != one},
+        "rounds": {name: out["deliverables"][name].rounds},
+    }
+
+
+def given_up(done: Deliverable, why: str, needed: bool) -> Deliverable:
+    """What is left of a branch that was given up: what it cost, and why."""
+    reason = Reason(kind="limit" if needed else "stopped", message=why, step=done.step)
+    return Deliverable(
+        step=done.step,
+        agent=done.agent,
+        status="skipped",
+        rounds=done.rounds,
+        usage=done.usage,
+        reason=reason,
+        required=needed,
+    )

@@ -1,0 +1,121 @@
+"""A fan-out over a list that is decided at run time: one branch per item.
+
+parallel(each("specialist-engineer", items=lambda brief: brief.task.splitlines()))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import BaseModel, Field
+from pydantic_core import to_json
+
+from troupe.agents.agent import Agent
+from troupe.agents.contracts import Deliverable, Failed, Ok, Outcome, Reason
+from troupe.agents.errors import BuildError
+from troupe.agents.functions import FunctionAgent
+from troupe.agents.notes import Text
+from troupe.graphs.adapters import as_agent
+from troupe.graphs.branches import Branch, branch
+from troupe.graphs.joins import Join
+from troupe.graphs.node import Here
+from troupe.graphs.step import Step
+from troupe.graphs.work import Place, brief_for
+from troupe.prompts import load, render
+
+MOST = 1000
+
+
+class Items(BaseModel):
+    """What an agent that splits a task gives."""
+
+    items: tuple[Text, ...] = Field(description="One text per part, each complete enough to be worked on alone.")
+
+
+@dataclass(frozen=True)
+class Each:
+    """See `each`."""
+
+    step: Step
+    items: Agent
+    most: int
+
+
+def each(what: Any, items: Any, most: int = MOST) -> Each:
+    """One branch per item of a list.
+
+    Args:
+        what: who works on an item: anything that can be a step. `brief.item` is the item as text, JSON if it is none.
+        items: the list; or a function of the Brief that returns it; or an agent that decides on it.
+        most: how many items are worked on at most; what is beyond is left out, and the run is partial.
+
+    Raises:
+        BuildError: an empty or too long list, a bound that is not 1 to 1,000, or somebody who cannot decide.
+
+    >>> each(lambda brief: brief.item.upper(), ["a", "b"]).most
+    1000
+    """
+    if isinstance(most, bool) or not isinstance(most, int) or not 1 <= most <= MOST:
+        raise BuildError(f"each(most={most!r}): give a whole number from 1 to {MOST:,}.")
+    step = what if isinstance(what, Step) else Step(what)
+    if isinstance(items, list | tuple):
+        given = list(items)
+        if not 1 <= len(given) <= most:
+            raise BuildError(f"each(items=...) has {len(given):,} items; give 1 to {most:,}.")
+        return Each(step, FunctionAgent(lambda _: {"items": given}, f"{step.name}.items"), most)
+    by = as_agent(items)
+    if not (by.can_decide or isinstance(by, FunctionAgent)):
+        raise BuildError(
+            f"each(items={by.name!r}): it must be a list, a function of the Brief, or an agent that decides."
+        )
+    return Each(step, by, most)
+
+
+def names(step: Step, count: int) -> list[str]:
+    """The names of the items' steps: `worker.1`, `worker.2`, ..."""
+    return [f"{step.name}.{number}" for number in range(1, count + 1)]
+
+
+async def split(given: Each, place: Place, state: Any, here: Here) -> dict[str, Any]:
+    """Find out the items; a list that cannot be had, is empty or too long is the fan-out's own failed deliverable."""
+    name = given.step.name
+    brief = brief_for(place, state)
+    if given.items.can_decide:
+        text = render(load("moves/split", here.scope.prompts), objective=given.step.objective, most=str(given.most))
+        asked = brief.model_copy(update={"objective": text})
+        outcome = await here.call(given.items, asked, state, purpose="decide", schema=Items)
+    else:
+        outcome = await here.call(given.items, brief, state)
+    items, problem, kind = _read(outcome)
+    if not problem and len(items) > given.most:
+        problem = f"There are {len(items):,} items; the first {given.most:,} are worked on. The bound is most=."
+        kind, items = "limit", items[: given.most]
+    update: dict[str, Any] = {"items": {name: items}}
+    if problem:
+        reason = Reason(kind=kind, message=problem, step=name)
+        update["deliverables"] = {name: Deliverable(step=name, agent=given.items.name, status="failed", reason=reason)}
+    return update
+
+
+def _read(outcome: Outcome) -> tuple[list[str], str, Any]:
+    if isinstance(outcome, Failed):
+        return [], f"The items could not be found: {outcome.cause}", "limit" if outcome.kind == "limit" else "error"
+    if not isinstance(outcome, Ok):
+        return [], outcome.reason, "stopped"
+    value = outcome.value.items if isinstance(outcome.value, Items) else outcome.value.data
+    found = value.get("items") if isinstance(value, Mapping) else value
+    if not isinstance(found, Sequence) or isinstance(found, str):
+        return [], "The items are no list: a function of the Brief must return one.", "error"
+    if not found:
+        return [], "The list of items is empty.", "error"
+    return [one if isinstance(one, str) else to_json(one).decode() for one in found], "", ""
+
+
+def item_branch(given: Each, place: Place, join: Join, siblings: Any, loops: bool, number: int, item: str) -> Branch:
+    """The branch of one item."""
+    mine = replace(
+        place, step=given.step.named(f"{given.step.name}.{number}"), index=place.index + number - 1, item=item
+    )
+    return branch(mine, join, siblings) if loops else Branch(mine, join, siblings)

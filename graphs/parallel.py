@@ -1,0 +1,393 @@
+"""parallel: branches work at once; what they give is compared, settled where it contradicts, and merged.
+
+```mermaid
+flowchart LR
+    start([start]) -. draft .-> draft
+    start -. check .-> check
+    draft --> join
+    check --> join
+    join -. agreed .-> merge
+    join -. contradicting .-> resolve
+    join -. too few .-> finish
+    resolve --> merge
+    merge -. submitted .-> merge.gate
+    merge -. failed .-> finish
+    merge.gate -. pass .-> finish
+    merge.gate -. rework .-> merge
+    merge.gate -. rollback .-> draft
+    merge.gate -. rollback .-> check
+    finish --> end([end])
+```
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Annotated, Any
+
+from langgraph.channels import DeltaChannel
+from langgraph.graph import END, START
+from langgraph.types import Send
+
+from troupe.agents.contracts import Brief, Deliverable, Ok, Reason
+from troupe.agents.errors import BuildError
+from troupe.graphs.branches import branch
+from troupe.graphs.checks import conclusion
+from troupe.graphs.conflicts import Conflict, Contradictions, differences, listed, reported
+from troupe.graphs.fanout import Each, item_branch, names, split
+from troupe.graphs.gates import Gate, gate
+from troupe.graphs.joins import Join, as_join
+from troupe.graphs.merging import Merge, as_merge, merge, side_by_side
+from troupe.graphs.node import Choice, Here, Node, Sent
+from troupe.graphs.rulings import rule
+from troupe.graphs.state import SNAPSHOT_EVERY, TeamState, merge_latest
+from troupe.graphs.step import Step, as_steps
+from troupe.graphs.team import Redo, TeamGraph
+from troupe.graphs.wiring import add_line, exit_of, needs_of, supersteps
+from troupe.graphs.work import Place, settle
+from troupe.prompts import load, render
+
+CLASSIC = (
+    Step("frontend-engineer", "Build the user interface."),
+    Step("python-engineer", "Build the backend API."),
+    Step("database-engineer", "Design and optimise the schema."),
+    Step("security-engineer", "Analyse the security and harden it."),
+)
+"""The branches without any of your own."""
+
+_ENGINE = ("join", "resolve", "finish")
+
+
+class ParallelState(TeamState, total=False):
+    """What a fan-out keeps besides."""
+
+    items: Annotated[dict[str, list[str]], DeltaChannel(merge_latest, dict, snapshot_frequency=SNAPSHOT_EVERY)]
+    """By step, the list that its branches share out."""
+    conflicts: Annotated[dict[str, Conflict], DeltaChannel(merge_latest, dict, snapshot_frequency=SNAPSHOT_EVERY)]
+    """What branches said differently, and what holds."""
+
+
+def parallel(
+    *branches: Any,
+    join: Join | str = "all",
+    merge: Any = None,
+    gate: Gate | None = None,
+    name: str = "parallel",
+    state_schema: type[Any] | None = None,
+    context_schema: type[Any] | None = None,
+) -> TeamGraph:
+    """A team whose branches work at once, and whose results are merged.
+
+    Args:
+        branches: role names, agents, functions, graphs, `Step`s, or `each(...)` for one branch per item of a list; none
+            builds the classic line-up of four, merged by an integration architect and validated by quality assurance.
+        join: which branches are waited for: `"all"`, `"best_effort"`, `first(k)`, `quorum(k)` or `within(seconds)`.
+        merge: an agent, a function of the Brief, a list of them, or `merge(by=..., conflicts=...)`; by default the
+            parts stand side by side.
+        gate: judges every branch, and every merging step, that has no gate of its own.
+        name: of the graph.
+        state_schema: a subclass of `TeamState` with fields of your own.
+        context_schema: a subclass of `TeamContext` with fields of your own.
+
+    Raises:
+        BuildError: a branch or merge that cannot work, two steps of one name, or a join of more branches than there
+            are.
+
+    >>> from troupe import agent
+    >>> team = parallel(agent("ui", "Draw."), agent("api", "Build."), merge=agent("lead", "Put it together."))
+    >>> [step.name for step in team.steps]
+    ['ui', 'api', 'lead']
+    """
+    if merge is None and not branches:
+        merge = _classic_merge()
+    return _Parallel(branches or CLASSIC, as_join(join), as_merge(merge), gate).build(
+        name, state_schema, context_schema
+    )
+
+
+def _classic_merge() -> Merge:
+    together = Step("integration-architect", "Integrate the components and test how they work together.")
+    validated = Step(
+        "qa-engineer", "Validate the whole end to end and assure its quality.", gate=gate(conclusion(), rework=1)
+    )
+    return merge(by=[together, validated], conflicts="judge")
+
+
+@dataclass(frozen=True)
+class _Fork:
+    """A branch of the plan: one step, or one per item."""
+
+    place: Place
+    each: Each | None
+
+
+class _Parallel:
+    """The builder at work: its nodes see the plan, and nothing else."""
+
+    def __init__(self, branches: Sequence[Any], join: Join, merge: Merge, gate: Gate | None) -> None:
+        steps = as_steps([one.step if isinstance(one, Each) else one for one in branches], gate, _ENGINE)
+        self.join, self.merge = join, merge
+        self.merging = merge.steps(gate, _ENGINE)
+        every = [*steps, *self.merging]
+        _distinct(every, [step for step, one in zip(steps, branches, strict=True) if isinstance(one, Each)])
+        for step in steps:
+            if step.needs:
+                raise BuildError(
+                    f"The branch {step.name!r} needs {', '.join(step.needs)}, but branches start together."
+                )
+        self.forks = [
+            _Fork(
+                Place(step, at, len(every), noted=merge.conflicts is not None),
+                replace(one, step=step) if isinstance(one, Each) else None,
+            )
+            for at, (step, one) in enumerate(zip(steps, branches, strict=True))
+        ]
+        self.steps = steps
+        self.plain = [one.place.step for one in self.forks if one.each is None]
+        if join.counts and len(self.plain) == len(steps) and join.count > len(steps):
+            raise BuildError(f"join={join.kind}({join.count}) needs more branches than there are: {len(steps)}.")
+
+    # --- the graph ---
+
+    def build(self, name: str, state_schema: type[Any] | None, context_schema: type[Any] | None) -> TeamGraph:
+        """Nodes and edges."""
+        first = self.merging[0].name
+        again = {step.name: Redo(START, [step, *self.merging]) for step in self.plain}
+        for at, step in enumerate(self.merging):
+            again[step.name] = Redo(exit_of(self.merging[at - 1]) if at else "join", self.merging[at:])
+        graph = TeamGraph(
+            name,
+            [*self.steps, *self.merging],
+            bound=supersteps([*self.steps, *self.merging], around=5),
+            own_state=ParallelState,
+            state_schema=state_schema,
+            context_schema=context_schema,
+            redo=again,
+            templates=[one.place.step.name for one in self.forks if one.each is not None],
+        )
+        begin: dict[Hashable, str] = {}
+        for fork in self.forks:
+            begin |= self._add_fork(graph, fork)
+        graph.add_conditional_edges(START, Choice(self._begin), begin)
+        graph.add_node(
+            "join",
+            Node(self._join, "join"),
+            defer=True,
+            metadata={"troupe_kind": "gate", "troupe_label": f"join: {self.join.words}"},
+        )
+        graph.add_conditional_edges(
+            "join", Choice(self._joined), {"agreed": first, "contradicting": "resolve", "too few": "finish"}
+        )
+        asks = self.merge.conflicts == "ask"
+        graph.add_node(
+            "resolve",
+            Node(self._resolve, "resolve"),
+            metadata={
+                "troupe_kind": "ask" if asks else "gate",
+                "troupe_label": f"resolve: {self.merge.conflicts or 'priority'}",
+            },
+        )
+        graph.add_edge("resolve", first)
+        add_line(graph, [self._merging_place(at) for at in range(len(self.merging))], "finish")
+        graph.add_node("finish", Node(self._finish, "finish"), metadata={"troupe_kind": "step"})
+        graph.add_edge("finish", END)
+        return graph
+
+    def _add_fork(self, graph: TeamGraph, fork: _Fork) -> dict[Hashable, str]:
+        """The node of a branch, and the ways from the start to it."""
+        step = fork.place.step
+        look = {"troupe_kind": "step", "troupe_note": step.agent.title or step.objective}
+        if fork.each is None:
+            one = branch(fork.place, self.join, self._names)
+            inside = [one.loop] if one.loop is not None else step.graphs
+            graph.add_node(step.name, Node(one.run, step.name, inside), metadata=look)
+            graph.add_edge(step.name, "join")
+            return {step.name: step.name}
+        source = f"{step.name}.items"
+        title = {"troupe_kind": "step", "troupe_label": source, "troupe_note": "one branch per item"}
+        asked = replace(fork.place, step=step.named(source))
+        graph.add_node(source, Node(partial(split, fork.each, asked), source), metadata=title)
+        run = partial(self._item, fork)
+        graph.add_node(step.name, Sent(run, step.name, ParallelState.__annotations__, step.graphs), metadata=look)
+        graph.add_conditional_edges(source, Choice(partial(self._items, fork)), {"each": step.name, "none": "join"})
+        graph.add_edge(step.name, "join")
+        return {source: source}
+
+    def _merging_place(self, at: int) -> Place:
+        step, before = self.merging[at], self.merging[:at]
+        redo = {one.name: [one, *self.merging[: at + 1]] for one in self.plain}
+        redo |= {one.name: self.merging[start : at + 1] for start, one in enumerate(before)}
+        parts = [one.name for one in self.plain]
+        needs = [*parts, *(needs_of(step, before) if before else ())]
+        return _Merging(
+            step,
+            len(self.steps) + at,
+            len(self.steps) + len(self.merging),
+            earlier=[*self.plain, *before],
+            needs=needs,
+            redo=redo,
+            guidance=_rulings,
+            forks=tuple(one for one in self.forks if one.each is not None),
+        )
+
+    # --- the nodes, and where they lead ---
+
+    def _begin(self, state: Any) -> list[str]:
+        """Every branch that has delivered nothing yet in this round; after a rollback that is the one to redo."""
+        done = state.get("deliverables", {})
+        ways = []
+        for fork in self.forks:
+            name = fork.place.step.name
+            if fork.each is not None:
+                if name not in state.get("items", {}):
+                    ways.append(f"{name}.items")
+            elif name not in done or done[name].status == "superseded":
+                ways.append(name)
+        return ways
+
+    def _items(self, fork: _Fork, state: Any) -> list[Any]:
+        step = fork.place.step
+        count = len(state["items"][step.name])
+        return [Send(step.name, {"item": str(number)}) for number in range(1, count + 1)] or ["none"]
+
+    async def _item(self, fork: _Fork, item: str, state: Any, here: Here) -> dict[str, Any]:
+        number, each = int(item), fork.each
+        assert each is not None  # noqa: S101 - only a fork over items is sent any
+        items = state["items"][each.step.name]
+        place = replace(fork.place, total=fork.place.total + len(items))
+        gated = isinstance(each.step.gate, Gate)
+        return await item_branch(each, place, self.join, self._names, gated, number, items[number - 1]).run(state, here)
+
+    def _names(self, state: Any) -> list[str]:
+        """The steps of all branches, in order."""
+        every: list[str] = []
+        for fork in self.forks:
+            step = fork.place.step
+            items = state.get("items", {}).get(step.name, ())
+            every += [step.name] if fork.each is None else names(step, len(items))
+        return every
+
+    def _parts(self, state: Any) -> list[Deliverable]:
+        done = state.get("deliverables", {})
+        return [done[name] for name in self._names(state) if name in done and done[name].usable]
+
+    async def _join(self, state: Any, here: Here) -> dict[str, Any]:
+        """Say who is not needed, and find what contradicts."""
+        parts, done = self._parts(state), state.get("deliverables", {})
+        update: dict[str, Any] = {}
+        if self.join.enough(len(parts)):
+            spare = [done[name] for name in self._names(state) if name in done and not done[name].usable]
+            update["deliverables"] = {one.step: one.but(required=False) for one in spare if one.required}
+        if self._too_few(parts):
+            return update
+        known: dict[str, Conflict] = state.get("conflicts", {})
+        found = differences(parts, self._alike())
+        if self.merge.conflicts is not None and len(parts) > 1:
+            found += await self._read(parts, found, state, here)
+        # After a rework, one that was ruled on keeps its ruling, and one that is not there any more stands no longer.
+        past = {key: one.model_copy(update={"stands": False}) for key, one in known.items()}
+        update["conflicts"] = past | {one.id: known.get(one.id, one) for one in found}
+        return update
+
+    async def _read(
+        self, parts: Sequence[Deliverable], found: Sequence[Conflict], state: Any, here: Here
+    ) -> list[Conflict]:
+        """What the judge finds in prose."""
+        text = render(
+            load("moves/compare", here.scope.prompts),
+            steps=", ".join(one.step for one in parts),
+            known="; ".join(one.about for one in found) or "nothing yet.",
+            work=listed(parts, here.scope.settings.brief_tokens * 3 // 4),
+        )
+        brief = Brief(task=state["task"], step="join", objective=text)
+        outcome = await here.call(self.merge.judge, brief, state, purpose="decide", schema=Contradictions)
+        return reported(outcome.value, parts, found) if isinstance(outcome, Ok) else []
+
+    def _joined(self, state: Any) -> str:
+        if self._too_few(self._parts(state)):
+            return "too few"
+        return "contradicting" if _open(state) else "agreed"
+
+    def _too_few(self, parts: Sequence[Deliverable]) -> bool:
+        return not parts or (self.join.kind == "quorum" and len(parts) < self.join.count)
+
+    async def _resolve(self, state: Any, here: Here) -> dict[str, Any]:
+        """Settle what contradicts."""
+        authors = {fork.place.step.name: fork.place.step.agent for fork in self.forks}
+        policy = self.merge.conflicts or "priority"
+        ruled = await rule(policy, _open(state), self._parts(state), authors, self.merge.judge, state, here)
+        return {"conflicts": {one.id: one for one in ruled}}
+
+    async def _finish(self, state: Any, here: Here) -> dict[str, Any]:
+        """Settle the turn; without a merged result the parts stand side by side."""
+        parts = self._parts(state)
+
+        def answer(ended: Sequence[Deliverable]) -> str:
+            merged = [one.content for one in ended[-len(self.merging) :] if one.usable]
+            return merged[-1] if merged else side_by_side(parts)
+
+        plan = [*self.plain, *self.merging]
+        return await settle(plan, state, here, answer, self._short(parts, state))
+
+    def _short(self, parts: Sequence[Deliverable], state: Any) -> Reason | None:
+        """What keeps the turn from being completed although its steps have ended well."""
+        if parts and self.join.counts and len(parts) < self.join.count:
+            message = f"{len(parts)} of the {self.join.count} branches that {self.join.words} waits for delivered."
+            failed = [
+                f"{name}: {one.reason.message}"
+                for name, one in state.get("deliverables", {}).items()
+                if name in self._names(state) and one.reason is not None and not one.usable
+            ]
+            return Reason(kind="error", message=" ".join([message, *failed[:3]]), step="join")
+        if left := [one for one in _standing(state) if not one.by and one.why]:
+            return Reason(
+                kind="person", message=f"Left open by a person: {left[0].about}. {left[0].why}", step="resolve"
+            )
+        return None
+
+    def _alike(self) -> dict[str, str]:
+        """Steps whose data can be compared: those that return one schema, or plain data of no schema."""
+        shapes = {step.name: step.returns.__qualname__ if step.returns else "" for step in self.plain}
+        shared = Counter(shapes.values())
+        return {name: shape for name, shape in shapes.items() if shared[shape] > 1}
+
+
+@dataclass(frozen=True)
+class _Merging(Place):
+    """Where a merging step stands: after branches whose number is known at run time."""
+
+    forks: tuple[_Fork, ...] = ()
+
+    def at(self, state: Any) -> Place:
+        """The place with the branches of this run."""
+        found: list[Step] = []
+        for fork in self.forks:
+            step = fork.place.step
+            found += [step.named(name) for name in names(step, len(state.get("items", {}).get(step.name, ())))]
+        return replace(self, earlier=[*found, *self.earlier], needs=[*(one.name for one in found), *self.needs])
+
+
+def _open(state: Any) -> list[Conflict]:
+    return [one for one in _standing(state) if not one.by and not one.why]
+
+
+def _rulings(state: Any) -> tuple[str, ...]:
+    return tuple(one.line() for one in _standing(state))
+
+
+def _standing(state: Any) -> list[Conflict]:
+    return [one for _, one in sorted(state.get("conflicts", {}).items()) if one.stands]
+
+
+def _distinct(steps: Sequence[Step], shared_out: Sequence[Step]) -> None:
+    """No two steps of one name, neither those of items."""
+    seen: Mapping[str, int] = Counter(step.name for step in steps)
+    for name, count in seen.items():
+        if count > 1:
+            raise BuildError(f"Two steps are named {name!r}. Name them by their job: Step({name!r}, ..., name='...').")
+    for step in shared_out:
+        if clash := [name for name in seen if name.startswith(f"{step.name}.")]:
+            raise BuildError(f"The step {clash[0]!r} has the name of an item of {step.name!r}. Give it another.")
