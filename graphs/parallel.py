@@ -2,8 +2,8 @@
 
 ```mermaid
 flowchart LR
-    start([start]) -. draft .-> draft
-    start -. check .-> check
+    start([start]) -.-> draft
+    start -.-> check
     draft --> join
     check --> join
     join -. agreed .-> merge

@@ -6,9 +6,9 @@ import itertools
 import re
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -29,6 +29,7 @@ from troupe import (
     astream,
     checkpoints,
     gate,
+    parallel,
     resume,
     review,
     run,
@@ -44,19 +45,47 @@ class Example:
 
     Attributes:
         make: the builder's example of its documentation: two steps, under a gate if one is given.
-        lines: what its steps say in one turn, by step; `{turn}` stands for the turn's number.
+        lines: what its steps deliver in one turn, by step; `{turn}` stands for the turn's number.
         answer: the step whose content is the answer.
         without: for each step, which others still deliver when it is dead.
+        ahead: for each step, which others have delivered before it begins; the same, where not given.
+        beside: for each step, which others work at the same time.
+        script: everything that is said in one turn, in order, by step or role, where decisions are made besides.
     """
 
     make: Callable[..., TeamGraph]
     lines: Mapping[str, str]
     answer: str
     without: Mapping[str, frozenset[str]]
+    ahead: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    beside: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    script: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
-    def said(self, turns: int = 1) -> dict[str, list[str]]:
+    def said(self, turns: int = 1) -> dict[str, list[Any]]:
         """The script of so many turns."""
-        return {step: [line.format(turn=n + 1) for n in range(turns)] for step, line in self.lines.items()}
+        script = self.script or {step: [line] for step, line in self.lines.items()}
+        return {
+            who: [one.format(turn=n + 1) if isinstance(one, str) else one for n in range(turns) for one in said]
+            for who, said in script.items()
+        }
+
+    @property
+    def calls(self) -> int:
+        """How many calls a turn makes."""
+        return sum(len(said) for said in self.said().values())
+
+    def delivered(self) -> dict[str, str]:
+        """What each step delivers in the first turn."""
+        return {step: line.format(turn=1) for step, line in self.lines.items()}
+
+    def asked_again(self, model: Any, dead: str) -> None:
+        """After a crash at `dead`, a model was asked for all that had not been delivered, and for nothing else."""
+        before, beside = self.ahead.get(dead, self.without[dead]), self.beside.get(dead, frozenset())
+        asked = steps_asked(model)
+        own = set(asked) & set(self.lines)
+        assert set(self.lines) - before - beside <= own <= set(self.lines) - before
+        if not self.script:
+            assert len(asked) == len(set(asked)), "nothing is asked twice"
 
     def answered(self, turn: int = 1) -> str:
         """The answer of a turn."""
@@ -69,6 +98,20 @@ PATTERNS = {
         lines={"draft": "draft {turn}", "check": "checked {turn}"},
         answer="check",
         without={"draft": frozenset(), "check": frozenset({"draft"})},
+    ),
+    "parallel": Example(
+        make=lambda **options: parallel(
+            agent("draft", "Write."), agent("check", "Check."), merge=agent("merge", "Put it together."), **options
+        ),
+        lines={"draft": "draft {turn}", "check": "checked {turn}", "merge": "merged {turn}"},
+        answer="merge",
+        without={
+            "draft": frozenset({"check", "merge"}),
+            "check": frozenset({"draft", "merge"}),
+            "merge": frozenset({"draft", "check"}),
+        },
+        ahead={"draft": frozenset(), "check": frozenset()},
+        beside={"draft": frozenset({"check"}), "check": frozenset({"draft"})},
     ),
 }
 every = pytest.mark.parametrize("example", PATTERNS.values(), ids=PATTERNS)
@@ -112,7 +155,7 @@ def documented(text: str) -> tuple[set[str], dict[tuple[str, str], set[str]]]:
     assert drawing, "a pattern's module opens with a drawing"
     nodes, edges = set[str](), dict[tuple[str, str], set[str]]()
     for line in drawing.group(1).splitlines()[1:]:
-        found = re.fullmatch(r"\s*(\S+?)(?:\(\[.*?\]\))? (?:-->|-\. (.+?) \.->) (\S+?)(?:\(\[.*?\]\))?", line)
+        found = re.fullmatch(r"\s*(\S+?)(?:\(\[.*?\]\))? (?:-->|-\.->|-\. (.+?) \.->) (\S+?)(?:\(\[.*?\]\))?", line)
         assert found, f"not an edge: {line}"
         source, word, target = found.groups()
         nodes |= {source, target}
@@ -125,7 +168,7 @@ def drawn(graph: Any) -> tuple[set[str], dict[tuple[str, str], set[str]]]:
     known = {"__start__": "start", "__end__": "end"}
     edges: dict[tuple[str, str], set[str]] = {}
     for edge in graph.edges:
-        words = str(edge.data).removesuffix(f" {edge.target}").split(" or ") if edge.conditional else []
+        words = str(edge.data or "").removesuffix(f" {edge.target}").split(" or ") if edge.conditional and edge.data else []
         edges.setdefault((known.get(edge.source, edge.source), known.get(edge.target, edge.target)), set()).update(
             words
         )
@@ -139,7 +182,7 @@ def test_the_drawing_in_its_docstring_is_the_graph(example: Example) -> None:
     assert drawn(graph.compile().get_graph()) == documented(module.__doc__ or "")
 
 
-PATTERN_MODULES = {"sequential": "troupe.graphs.sequential"}
+PATTERN_MODULES = {name: f"troupe.graphs.{name}" for name in PATTERNS}
 
 
 # --- reaches an end --------------------------------------------------------------------------------------------------
@@ -150,9 +193,7 @@ def test_it_reaches_an_end_in_the_engine_and_through_the_door(example: Example) 
     model = scripted(example.said())
     state = example.make().compile().invoke({"task": "a poem"}, context=TeamContext(models=model))
     assert (state["status"], state["answer"]) == ("completed", example.answered())
-    assert {name: done.content for name, done in state["deliverables"].items()} == {
-        name: lines[0] for name, lines in example.said().items()
-    }
+    assert {name: done.content for name, done in state["deliverables"].items()} == example.delivered()
     assert [one.text for one in state["messages"]] == ["a poem", example.answered()]
 
     result = run(example.make(), "a poem", model=scripted(example.said()), db=":memory:").raise_unless_completed()
@@ -212,12 +253,13 @@ def test_a_crashed_run_goes_on_where_it_stopped(example: Example, dead: str, db:
     mortal = Mortal(dead)
     with pytest.raises(Crash):
         run(team, "a poem", context=TeamContext(models=scripted(example.said()), executor=mortal), db=db, thread="t")
-    assert set(mortal.asked) - {dead} == example.without[dead]
+    ahead = example.ahead.get(dead, example.without[dead])
+    others = set(mortal.asked) & set(example.lines) - {dead}
+    assert ahead <= others <= ahead | example.beside.get(dead, frozenset())
     going_on = scripted(example.said())
     result = resume("t", target=team, model=going_on, db=db)
     assert seen(result) == seen(run(team, "a poem", model=scripted(example.said()), db=":memory:"))
-    missing = set(example.lines) - example.without[dead]
-    assert set(steps_asked(going_on)) == missing, "nothing that was recorded is asked again"
+    example.asked_again(going_on, dead)
 
 
 @every_death
@@ -231,7 +273,7 @@ def test_a_crashed_invoke_goes_on_from_a_users_saver(example: Example, dead: str
         going_on = scripted(example.said())
         state = team.invoke(None, config, context=TeamContext(models=going_on))
         assert (state["status"], state["answer"]) == ("completed", example.answered())
-        assert set(steps_asked(going_on)) == set(example.lines) - example.without[dead]
+        example.asked_again(going_on, dead)
 
 
 def crashing(example: Example, dead: str) -> TeamContext:
@@ -245,7 +287,7 @@ def crashing(example: Example, dead: str) -> TeamContext:
 @every
 def test_it_keeps_the_budget(example: Example) -> None:
     each = 10_000 * PRICE
-    count = len(example.lines)
+    count = example.calls
     rich = run(example.make(), "a poem", model=priced(example.said()), budget=count * each, db=":memory:")
     assert rich.status == "completed"
     assert rich.usage.usd == pytest.approx(count * each) and rich.usage.calls == count
@@ -306,8 +348,8 @@ def saver_of(kind: str, db: Path) -> Iterator[Any]:
 
 def assert_three_turns(example: Example, model: Any, answers: list[str]) -> None:
     assert answers == [example.answered(turn) for turn in (1, 2, 3)]
-    assert len(model.asked) == 3 * len(example.lines), "each turn makes its own calls"
-    third = [text_asked(model, number) for number in range(2 * len(example.lines), 3 * len(example.lines))]
+    assert len(model.asked) == 3 * example.calls, "each turn makes its own calls"
+    third = [text_asked(model, number) for number in range(2 * example.calls, 3 * example.calls)]
     assert all(example.answered(1) in brief for brief in third), "later turns know the earlier answers"
 
 
@@ -355,7 +397,7 @@ def test_the_same_question_again_is_a_new_turn_and_not_the_old_answer(example: E
 @every
 def test_a_crash_in_the_second_turn_repeats_nothing(example: Example, db: Path) -> None:
     team = example.make()
-    for dead, delivered in example.without.items():
+    for dead in example.without:
         thread = f"thread of {dead}"
         first = run(team, "question 1", model=scripted(example.said(1)), thread=thread, db=db)
         with pytest.raises(Crash):
@@ -364,7 +406,7 @@ def test_a_crash_in_the_second_turn_repeats_nothing(example: Example, db: Path) 
         second = resume(thread, target=team, model=going_on, db=db)
         assert (first.turn, second.turn) == (1, 2)
         assert second.status == "completed" and second.task == "question 2"
-        assert set(steps_asked(going_on)) == set(example.lines) - delivered
+        example.asked_again(going_on, dead)
         assert all(example.answered(1) in text_asked(going_on, n) for n in range(len(going_on.asked)))
 
 
@@ -432,7 +474,7 @@ async def test_nested_in_a_host_graph_it_finds_its_context_there(example: Exampl
         out = graph.invoke(given, context=context) if turn == "sync" else await graph.ainvoke(given, context=context)
         assert (out["found"], out["trail"]) == (example.answered(), ["completed"])
         assert set(out) <= set(HostState.__annotations__), "no channel of ours leaks into the host"
-        assert len(model.asked) == len(example.lines)
+        assert len(model.asked) == example.calls
 
 
 @every
@@ -452,15 +494,15 @@ async def test_a_host_asks_three_times_and_again_after_a_crash(example: Example,
         model = scripted(example.said())
         context = HostContext("ada", TeamContext(models=model))
         out = await graph.ainvoke({"question": "a poem", "found": "", "trail": []}, config, context=context)
-        assert (out["found"], len(model.asked)) == (example.answered(), len(example.lines)), n
-    for dead, delivered in example.without.items():
+        assert (out["found"], len(model.asked)) == (example.answered(), example.calls), n
+    for dead in example.without:
         context = HostContext("ada", crashing(example, dead))
         with pytest.raises(Crash):
             await graph.ainvoke({"question": "a poem", "found": "", "trail": []}, config, context=context)
         going_on = scripted(example.said())
         out = await graph.ainvoke(None, config, context=HostContext("ada", TeamContext(models=going_on)))
         assert out["found"] == example.answered()
-        assert set(steps_asked(going_on)) == set(example.lines) - delivered, "the finished part is not asked again"
+        example.asked_again(going_on, dead)
 
 
 @every
@@ -488,11 +530,9 @@ async def test_an_async_saver_of_langgraph_keeps_and_resumes_a_run(example: Exam
         going_on = scripted(example.said())
         state = await team.ainvoke(None, config, context=TeamContext(models=going_on))
         assert (state["status"], state["answer"]) == ("completed", example.answered())
-        assert set(steps_asked(going_on)) == set(example.lines) - example.without[dead]
+        example.asked_again(going_on, dead)
         kept = (await team.aget_state(config)).values
-        assert {name: done.content for name, done in kept["deliverables"].items()} == {
-            name: lines[0] for name, lines in example.said().items()
-        }
+        assert {name: done.content for name, done in kept["deliverables"].items()} == example.delivered()
 
 
 @every
