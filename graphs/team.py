@@ -11,6 +11,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messages
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.graph import Edge, Graph
 from langgraph._internal._config import ensure_config
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -152,6 +153,14 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
         kept = {name: one for name, one in schema.items() if name != "required"}
         return {**kept, "properties": properties}
 
+    def get_graph(self, config: RunnableConfig | None = None, *, xray: int | bool = False) -> Graph:
+        """The graph to be drawn, with exactly the edges that were declared."""
+        return _declared(super().get_graph(config, xray=xray), self.builder)
+
+    async def aget_graph(self, config: RunnableConfig | None = None, *, xray: int | bool = False) -> Graph:
+        """See `get_graph`."""
+        return self.get_graph(config, xray=xray)
+
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         from troupe.graphs.drawing import Drawing, svg
 
@@ -226,6 +235,30 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
             raise InputError("The task is empty. Say what is to be done.")
         fields = {name: clean(input[name]) if isinstance(input[name], str) else input[name] for name in own}
         return {**fields, "task": clean(task), "messages": messages}
+
+
+def _declared(graph: Graph, builder: TeamGraph) -> Graph:
+    """The same without the edges that LangGraph, which plays a run to find them, only supposes."""
+    known = {*builder.edges, *((source, end) for sources, end in builder.waiting_edges for source in sources)}
+    for source, branches in builder.branches.items():
+        for one in branches.values():
+            if one.ends is None:
+                return graph  # it may lead anywhere
+            known |= {(source, target) for target in one.ends.values()}
+    for name, node in builder.nodes.items():
+        known |= {(name, target) for target in node.ends or ()}
+
+    def ends(edge: Edge) -> tuple[str, str]:
+        return edge.source.partition(":")[0], edge.target.partition(":")[0]
+
+    graph.edges = [
+        edge for edge in graph.edges if ends(edge) in known or (ends(edge)[0] == ends(edge)[1] and ":" in edge.source)
+    ]
+    drawn = {ends(edge) for edge in graph.edges}
+    for source, target in sorted(builder.edges - drawn):
+        if source in graph.nodes and target in graph.nodes:
+            graph.add_edge(graph.nodes[source], graph.nodes[target])
+    return graph
 
 
 def _listed(messages: Any) -> list[Any]:

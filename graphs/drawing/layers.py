@@ -10,13 +10,15 @@ from troupe.graphs.drawing.levels import Edge, Level, Spot, Unit
 from troupe.graphs.drawing.scene import Scene
 
 Near = Mapping[Unit, list[Unit]]
+BACK = ("rework", "rollback", "respond")  # words that lead back, wherever they lead
 LOOP = 15.0  # how far a short way back lies from its cards
 
 
 def rank(level: Level, scene: Scene) -> None:
     """Give each unit its layer, each edge its role, and units room for what loops beside them."""
     units = sorted((unit for unit in level.units if unit.kind != "out"), key=lambda unit: unit.kind != "in")
-    layers = _ranks(units, [(e.tail.unit, e.head.unit) for e in level.edges if e.head.unit.kind != "out"])
+    pairs = [(e.tail.unit, e.head.unit) for e in level.edges if e.head.unit.kind != "out" and e.word not in BACK]
+    layers = _ranks(units, pairs)
     last = max(layers.values(), default=-1) + 1
     for unit in level.units:
         unit.layer = layers.get(unit, last)
