@@ -41,6 +41,14 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Kept(Value):
+    """Something that a pattern keeps in its state besides deliverables, and that people want to read in a line."""
+
+    def line(self) -> str:
+        """It in a sentence or two."""
+        raise NotImplementedError
+
+
 class Tokens(Value):
     """Tokens of one or many calls."""
 
@@ -120,6 +128,8 @@ class Deliverable(Value):
     """What the author says about it as data, where the pattern asked."""
     sources: tuple[str, ...] = ()
     """The steps whose results it was built on."""
+    why: Text = ""
+    """Why its agent was chosen, where the team chose at run time."""
     required: bool = True
     """Whether the run needs it to be completed: what lost a race is not needed."""
 
@@ -213,6 +223,9 @@ class Brief(Value):
     """Earlier turns of the thread, oldest first."""
     item: Text = ""
     """The one of a list that this brief is about, in a fan-out over its items."""
+    limits: Text = ""
+    """How much money and time is left, in coarse words. No part of what makes two briefs the same: a run that goes on
+    after a crash has less of both, and what is recorded must be found all the same."""
     round: int = 1
 
     @property

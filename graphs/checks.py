@@ -262,7 +262,7 @@ class Conclusion(Check):
         """See `Check`."""
         assert self.author is not None  # noqa: S101 - a gate asks for its author's check
         text = render(
-            load("moves/conclude", case.prompts),
+            load("moves/conclusion", case.prompts),
             blamable=", ".join(case.blamable) or "(there is no part)",
             work=briefs.fence(case.work.content, case.work.step, case.work.agent),
         )

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from troupe.agents import brief as briefs
-from troupe.agents.contracts import Deliverable, Value
+from troupe.agents.contracts import Deliverable, Kept
 from troupe.agents.notes import Said, Text
 from troupe.agents.text import shorten
 
@@ -27,7 +27,7 @@ POLICIES: tuple[Policy, ...] = ("priority", "confidence", "vote", "judge", "ask"
 _SHORT = 200  # characters; a longer text in data is prose, and differs without contradicting
 
 
-class Conflict(Value):
+class Conflict(Kept):
     """Something that results say differently, and what holds.
 
     `winner` is the step whose side holds, None where neither does; then `ruling` says what does. `by` is who ruled:
@@ -53,7 +53,7 @@ class Conflict(Value):
         return self.model_copy(update={"winner": winner, "ruling": said, "by": by, "why": why})
 
     def line(self) -> str:
-        """The conflict and its ruling in one paragraph, for whoever merges."""
+        """The conflict and its ruling; whoever merges is told so, too."""
         sides = "; ".join(f"{step}: {shorten(said, 120)}" for step, said in self.sides.items())
         holds = f"What {self.winner} says holds." if self.winner else shorten(self.ruling, 200) or "It is not settled."
         return f"Conflict about {self.about} ({sides}). Ruling by {self.by or 'nobody'}: {holds} {self.why}".strip()

@@ -78,7 +78,9 @@ def side_by_side(parts: Sequence[Deliverable]) -> str:
 
 
 def _side_by_side(brief: Brief) -> str:
-    return side_by_side([brief.deliverables[name] for name in brief.needs])
+    rulings = "".join(f"\n- {one}" for one in brief.guidance)
+    parts = side_by_side([brief.deliverables[name] for name in brief.needs])
+    return f"{parts}\n\n## What holds\n{rulings}" if rulings else parts
 
 
 _SIDE_BY_SIDE = FunctionAgent(_side_by_side, "merge")

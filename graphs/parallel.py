@@ -34,6 +34,7 @@ from langgraph.types import Send
 
 from troupe.agents.contracts import Brief, Deliverable, Ok, Reason
 from troupe.agents.errors import BuildError
+from troupe.agents.events import Notice
 from troupe.graphs.branches import branch
 from troupe.graphs.checks import conclusion
 from troupe.graphs.conflicts import Conflict, Contradictions, differences, listed, reported
@@ -41,7 +42,7 @@ from troupe.graphs.fanout import Each, item_branch, names, split
 from troupe.graphs.gates import Gate, gate
 from troupe.graphs.joins import Join, as_join
 from troupe.graphs.merging import Merge, as_merge, merge, side_by_side
-from troupe.graphs.node import Choice, Here, Node, Sent
+from troupe.graphs.node import Choice, Here, Node, Sent, now
 from troupe.graphs.rulings import rule
 from troupe.graphs.state import SNAPSHOT_EVERY, TeamState, merge_latest
 from troupe.graphs.step import Step, as_steps
@@ -319,6 +320,8 @@ class _Parallel:
         authors = {fork.place.step.name: fork.place.step.agent for fork in self.forks}
         policy = self.merge.conflicts or "priority"
         ruled = await rule(policy, _open(state), self._parts(state), authors, self.merge.judge, state, here)
+        for one in ruled:
+            here.emit(Notice(now(), here.path("resolve"), one.line()))
         return {"conflicts": {one.id: one for one in ruled}}
 
     async def _finish(self, state: Any, here: Here) -> dict[str, Any]:

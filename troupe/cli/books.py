@@ -188,6 +188,7 @@ def show_run(run: str, db: Path | None, as_json: bool) -> None:
         output.out(f"{label:<11}{text}")
     output.out("")
     _show_steps(result)
+    _show_record(result)
     if result.answer and result.status != "waiting":
         output.out(f"\n{result.answer}\n")
     ending = Ending(db)
@@ -210,6 +211,18 @@ def _show_steps(result: Result) -> None:
         rows.append((path, done.agent, done.status, *used, line(said, 200)))
     header = ["STEP", "AGENT", "STATUS", "ROUND", "SCORE", "CALLS", "TOOK", "USD", ""]
     output.table(header, rows, spare=("AGENT", "CALLS", "TOOK", "ROUND"))
+
+
+def _show_record(result: Result) -> None:
+    """What the pattern kept besides: conflicts and their rulings, assignments and why, criteria, ..."""
+    from troupe.agents.contracts import Kept
+
+    for name, kept in result.record.items():
+        lines = [one.line() for one in kept.values() if isinstance(one, Kept)]
+        if lines:
+            output.out(f"\n{name.replace('_', ' ')}")
+        for text in lines:
+            output.out(f"- {line(text, 500)}")
 
 
 async def _standing(db: Path | None, run: str) -> tuple[Result, Turn]:
