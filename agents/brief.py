@@ -34,7 +34,7 @@ def text(brief: Brief, limit: int = DEFAULT_LIMIT, prompts: str | Path | None = 
         (talk, ""),
         (brief.feedback, ""),
         (previous, ""),
-        ("\n".join(brief.guidance), ""),
+        ("\n".join(one for one in (*brief.guidance, brief.limits) if one), ""),
         *((done.content, _hint(done, can_read)) for done in full),
         *((done.summary or summary(done.content), _hint(done, can_read)) for done in older),
     ]

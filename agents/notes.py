@@ -69,12 +69,9 @@ class Artifact(Said):
     content: str
 
 
-_FENCE = re.compile(
-    r"(?:^(?:#+ |\*\*|`|File: )+(?P<above>[\w./-]*[\w-]\.\w+)[`*:]*\s*\n+)?"
-    r"^(?P<fence>`{3,}|~{3,})(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=fence)[ \t]*$",
-    re.MULTILINE | re.DOTALL,
-)
-_PATH = re.compile(r"(?:^|[\s:])(?:(?:path|file|title|filename)=)?[\"']?(?P<path>[\w./-]*[\w-]\.\w+)[\"']?\s*$")
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})([^`]*)$")
+_INFO = re.compile(r"(?:^|[\s:])(?:(?:path|file|filename|title)=)?[\"']?([\w./-]*[\w-]\.\w+)[\"']?\s*$")
+_ABOVE = re.compile(r"(?:#+ |File: |\*\*|`)+([\w./-]*[\w-]\.\w+)[`*:]*\s*$")
 
 
 def artifacts(text: str) -> tuple[Artifact, ...]:
@@ -83,10 +80,22 @@ def artifacts(text: str) -> tuple[Artifact, ...]:
     >>> artifacts("```python path=app/main.py\\nprint(1)\\n```")
     (Artifact(path='app/main.py', content='print(1)\\n'),)
     """
-    found = {}
-    for block in _FENCE.finditer(text):
-        named = _PATH.search(block["info"])
-        path = named["path"] if named else block["above"]
-        if path:
-            found[path.removeprefix("./")] = block["body"]
-    return tuple(Artifact(path=path, content=body) for path, body in found.items())
+    if "```" not in text and "~~~" not in text:
+        return ()
+    files: dict[str, str] = {}
+    path, fence, body, above = "", "", list[str](), ""
+    for line in text.splitlines(keepends=True):
+        opened = _FENCE.match(line.rstrip("\n"))
+        if not fence:
+            if opened is not None:
+                named = _INFO.search(opened[2]) or _ABOVE.match(above)
+                path, fence, body = (named[1] if named else ""), opened[1], []
+            elif line.strip():
+                above = line.strip()[:300]
+        elif line.strip().startswith(fence) and not line.strip().strip(fence[0]):
+            if path:
+                files[path.removeprefix("./")] = "".join(body)
+            fence, above = "", ""
+        else:
+            body.append(line)
+    return tuple(Artifact(path=path, content=content) for path, content in files.items())

@@ -48,14 +48,16 @@ class Race:
         self._tasks: defaultdict[str, dict[asyncio.Task[object], asyncio.AbstractEventLoop]] = defaultdict(dict)
         self._timer: asyncio.TimerHandle | None = None
         self._recalled: asyncio.Lock | None = None
+        self._known = False
 
     async def recall(self, patience: float | None) -> None:
         """Take in what an earlier process recorded, once, and start the clock."""
         if self._recalled is None:
             self._recalled = asyncio.Lock()
         async with self._recalled:
-            if self._timer is not None or self._ended or self.winners is not None:
+            if self._known:
                 return
+            self._known = True
             for name in self.branches:
                 if (row := await self._journal.find(f"{self.key}/{name}")) is not None:
                     self._ended[name] = bool(row.received["usable"])

@@ -89,6 +89,15 @@ class RunScope:
         """What to say when the deadline has passed."""
         return f"The deadline of {self.context.deadline:g} s is reached. Give the run more time: deadline=."
 
+    def left(self) -> str:
+        """How much money and time is left, in words so coarse that they seldom change; empty without any bound."""
+        said = []
+        if self.context.budget is not None and not self.simulated:
+            said.append(f"Money left: {_share(self.context.budget - (self.spent.usd or 0.0), self.context.budget)}.")
+        if self.context.deadline is not None:
+            said.append(f"Time left: {_share(self.remaining() or 0.0, self.context.deadline)}.")
+        return " ".join(said)
+
     async def open(self, root: str) -> None:
         """Take what earlier processes recorded under `thread/turn` into the books, once."""
         if root not in self._opened:
@@ -143,3 +152,8 @@ class RunScope:
                 listener(event)
             except Exception:  # noqa: BLE001 - whoever looks on must not end a run that is paid for
                 _log.exception("A listener failed on %r; the run goes on.", event)
+
+
+def _share(left: float, whole: float) -> str:
+    share = left / whole if whole else 0.0
+    return "most of it" if share > 0.5 else "less than half" if share > 0.15 else "almost none"

@@ -20,7 +20,7 @@ from troupe.graphs.joins import Join
 from troupe.graphs.node import Here
 from troupe.graphs.state import TeamState
 from troupe.graphs.wiring import add_step, supersteps
-from troupe.graphs.work import Place, work
+from troupe.graphs.work import Place, brief_for, noted, work
 
 Loop = CompiledStateGraph[Any, Any, Any, Any]
 Names = Callable[[Any], Sequence[str]]
@@ -34,6 +34,8 @@ class Branch:
     place: Place
     join: Join
     siblings: Names
+    noted: bool = False
+    """Whether the author is asked for notes on what was accepted."""
     loop: Loop | None = None
 
     async def run(self, state: Any, here: Here) -> dict[str, Any]:
@@ -50,9 +52,16 @@ class Branch:
         return update
 
     async def _work(self, state: Any, here: Here) -> dict[str, Any]:
+        step = self.place.step
         if self.loop is None:
-            return await work(self.place, state, here)
-        return await run_loop(self.loop, self.place.step.name, state, here)
+            update = await work(self.place, state, here)
+        else:
+            update = await run_loop(self.loop, step.name, state, here)
+        done: Deliverable = update["deliverables"][step.name]
+        if self.noted and done.usable and done.notes is None:
+            brief = brief_for(self.place, state).model_copy(update={"round": done.rounds})
+            update["deliverables"] = {step.name: await noted(done, step.agent, brief, state, here)}
+        return update
 
     async def _race(self, state: Any, here: Here) -> Race | None:
         # Whoever is sent back alone races against nobody: the join was decided before.
@@ -69,9 +78,9 @@ class Branch:
         return f"Given up: not needed any more, {self.join.words} delivered ({shown})."
 
 
-def branch(place: Place, join: Join, siblings: Names) -> Branch:
+def branch(place: Place, join: Join, siblings: Names, noted: bool = False) -> Branch:
     """The branch of a step, with a loop of its own where it has a gate."""
-    return Branch(place, join, siblings, loop_of(place) if isinstance(place.step.gate, Gate) else None)
+    return Branch(place, join, siblings, noted, loop_of(place) if isinstance(place.step.gate, Gate) else None)
 
 
 def loop_of(place: Place) -> Loop:

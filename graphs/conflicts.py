@@ -24,6 +24,7 @@ from troupe.agents.text import shorten
 Kind = Literal["artifact", "data", "decision", "assumption", "prose"]
 Policy = Literal["priority", "confidence", "vote", "judge", "ask"]
 POLICIES: tuple[Policy, ...] = ("priority", "confidence", "vote", "judge", "ask")
+_SHOWN = 6  # sides of a conflict that are written out
 _SHORT = 200  # characters; a longer text in data is prose, and differs without contradicting
 
 
@@ -54,7 +55,9 @@ class Conflict(Kept):
 
     def line(self) -> str:
         """The conflict and its ruling; whoever merges is told so, too."""
-        sides = "; ".join(f"{step}: {shorten(said, 120)}" for step, said in self.sides.items())
+        shown = [f"{step}: {shorten(said, 120)}" for step, said in list(self.sides.items())[:_SHOWN]]
+        more = [f"and {len(self.sides) - _SHOWN} more"] if len(self.sides) > _SHOWN else []
+        sides = "; ".join(shown + more)
         holds = f"What {self.winner} says holds." if self.winner else shorten(self.ruling, 200) or "It is not settled."
         return f"Conflict about {self.about} ({sides}). Ruling by {self.by or 'nobody'}: {holds} {self.why}".strip()
 

@@ -18,7 +18,7 @@ from troupe.agents.errors import BuildError
 from troupe.agents.functions import FunctionAgent
 from troupe.agents.notes import Text
 from troupe.graphs.adapters import as_agent
-from troupe.graphs.branches import Branch, branch
+from troupe.graphs.branches import Branch, Names, branch
 from troupe.graphs.joins import Join
 from troupe.graphs.node import Here
 from troupe.graphs.step import Step
@@ -113,9 +113,9 @@ def _read(outcome: Outcome) -> tuple[list[str], str, Any]:
     return [one if isinstance(one, str) else to_json(one).decode() for one in found], "", ""
 
 
-def item_branch(given: Each, place: Place, join: Join, siblings: Any, loops: bool, number: int, item: str) -> Branch:
+def item_branch(given: Each, place: Place, join: Join, siblings: Names, noted: bool, number: int, item: str) -> Branch:
     """The branch of one item."""
     mine = replace(
         place, step=given.step.named(f"{given.step.name}.{number}"), index=place.index + number - 1, item=item
     )
-    return branch(mine, join, siblings) if loops else Branch(mine, join, siblings)
+    return branch(mine, join, siblings, noted)

@@ -32,7 +32,7 @@ from langgraph.channels import DeltaChannel
 from langgraph.graph import END, START
 from langgraph.types import Send
 
-from troupe.agents.contracts import Brief, Deliverable, Ok, Reason
+from troupe.agents.contracts import Brief, Deliverable, Failed, Ok, Reason
 from troupe.agents.errors import BuildError
 from troupe.agents.events import Notice
 from troupe.graphs.branches import branch
@@ -141,12 +141,13 @@ class _Parallel:
                 )
         self.forks = [
             _Fork(
-                Place(step, at, len(every), noted=merge.conflicts is not None),
+                Place(step, at, len(every)),
                 replace(one, step=step) if isinstance(one, Each) else None,
             )
             for at, (step, one) in enumerate(zip(steps, branches, strict=True))
         ]
         self.steps = steps
+        self._noted = merge.conflicts is not None
         self.plain = [one.place.step for one in self.forks if one.each is None]
         if join.counts and len(self.plain) == len(steps) and join.count > len(steps):
             raise BuildError(f"join={join.kind}({join.count}) needs more branches than there are: {len(steps)}.")
@@ -157,6 +158,7 @@ class _Parallel:
         """Nodes and edges."""
         first = self.merging[0].name
         again = {step.name: Redo(START, [step, *self.merging]) for step in self.plain}
+        # A branch needs no other, and a merge takes what there is.
         for at, step in enumerate(self.merging):
             again[step.name] = Redo(exit_of(self.merging[at - 1]) if at else "join", self.merging[at:])
         graph = TeamGraph(
@@ -202,7 +204,7 @@ class _Parallel:
         step = fork.place.step
         look = {"troupe_kind": "step", "troupe_note": step.agent.title or step.objective}
         if fork.each is None:
-            one = branch(fork.place, self.join, self._names)
+            one = branch(fork.place, self.join, self._names, self._noted)
             inside = [one.loop] if one.loop is not None else step.graphs
             graph.add_node(step.name, Node(one.run, step.name, inside), metadata=look)
             graph.add_edge(step.name, "join")
@@ -259,17 +261,16 @@ class _Parallel:
         assert each is not None  # noqa: S101 - only a fork over items is sent any
         items = state["items"][each.step.name]
         place = replace(fork.place, total=fork.place.total + len(items))
-        gated = isinstance(each.step.gate, Gate)
-        return await item_branch(each, place, self.join, self._names, gated, number, items[number - 1]).run(state, here)
+        one = item_branch(each, place, self.join, self._names, self._noted, number, items[number - 1])
+        return await one.run(state, here)
 
     def _names(self, state: Any) -> list[str]:
         """The steps of all branches, in order."""
-        every: list[str] = []
-        for fork in self.forks:
-            step = fork.place.step
-            items = state.get("items", {}).get(step.name, ())
-            every += [step.name] if fork.each is None else names(step, len(items))
-        return every
+        return [name for fork in self.forks for name in self._names_of(fork, state)]
+
+    def _names_of(self, fork: _Fork, state: Any) -> list[str]:
+        step = fork.place.step
+        return [step.name] if fork.each is None else names(step, len(state.get("items", {}).get(step.name, ())))
 
     def _parts(self, state: Any) -> list[Deliverable]:
         done = state.get("deliverables", {})
@@ -287,16 +288,16 @@ class _Parallel:
         known: dict[str, Conflict] = state.get("conflicts", {})
         found = differences(parts, self._alike())
         if self.merge.conflicts is not None and len(parts) > 1:
-            found += await self._read(parts, found, state, here)
+            found += await self._read(parts, found, state, here, update)
         # After a rework, one that was ruled on keeps its ruling, and one that is not there any more stands no longer.
         past = {key: one.model_copy(update={"stands": False}) for key, one in known.items()}
         update["conflicts"] = past | {one.id: known.get(one.id, one) for one in found}
         return update
 
     async def _read(
-        self, parts: Sequence[Deliverable], found: Sequence[Conflict], state: Any, here: Here
+        self, parts: Sequence[Deliverable], found: Sequence[Conflict], state: Any, here: Here, update: dict[str, Any]
     ) -> list[Conflict]:
-        """What the judge finds in prose."""
+        """What the judge finds in prose; that nobody could read it is the join's own failed deliverable."""
         text = render(
             load("moves/compare", here.scope.prompts),
             steps=", ".join(one.step for one in parts),
@@ -305,7 +306,18 @@ class _Parallel:
         )
         brief = Brief(task=state["task"], step="join", objective=text)
         outcome = await here.call(self.merge.judge, brief, state, purpose="decide", schema=Contradictions)
-        return reported(outcome.value, parts, found) if isinstance(outcome, Ok) else []
+        unread = state.get("deliverables", {}).get("join")
+        if isinstance(outcome, Ok):
+            if unread is not None:
+                update["deliverables"] = {"join": unread.but(required=False)}
+            return reported(outcome.value, parts, found)
+        cause = outcome.cause if isinstance(outcome, Failed) else outcome.reason
+        limit = isinstance(outcome, Failed) and outcome.kind == "limit"
+        message = f"{self.merge.judge.name} could not compare the branches: {cause}"
+        reason = Reason(kind="limit" if limit else "error", message=message, step="join")
+        failed = Deliverable(step="join", agent=self.merge.judge.name, status="failed", reason=reason)
+        update["deliverables"] = {**update.get("deliverables", {}), "join": failed}
+        return []
 
     def _joined(self, state: Any) -> str:
         if self._too_few(self._parts(state)):
@@ -317,7 +329,7 @@ class _Parallel:
 
     async def _resolve(self, state: Any, here: Here) -> dict[str, Any]:
         """Settle what contradicts."""
-        authors = {fork.place.step.name: fork.place.step.agent for fork in self.forks}
+        authors = {name: fork.place.step.agent for fork in self.forks for name in self._names_of(fork, state)}
         policy = self.merge.conflicts or "priority"
         ruled = await rule(policy, _open(state), self._parts(state), authors, self.merge.judge, state, here)
         for one in ruled:

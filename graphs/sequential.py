@@ -81,7 +81,10 @@ def sequential(
         bound=supersteps(plan),
         state_schema=state_schema,
         context_schema=context_schema,
-        redo={step.name: Redo(exit_of(plan[at - 1]) if at else START, plan[at:]) for at, step in enumerate(plan)},
+        redo={
+            step.name: Redo(exit_of(plan[at - 1]) if at else START, plan[at:], [one.name for one in plan[:at]])
+            for at, step in enumerate(plan)
+        },
     )
     add_line(graph, places, "finish")
     graph.add_node("finish", Node(partial(settle, plan), "finish"), metadata={"troupe_kind": "step"})

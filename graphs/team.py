@@ -38,6 +38,8 @@ class Redo:
 
     after: str
     steps: Sequence[Step]
+    needs: Sequence[str] = ()
+    """Steps that must have delivered before."""
 
 
 class TeamGraph(StateGraph[Any, Any, Any, Any]):

@@ -54,9 +54,9 @@ class Place:
         earlier: the steps whose results it sees.
         needs: the names of those that it gets in full.
         redo: for each step that its gate may blame, the steps that are done again then.
-        noted: whether its author is asked for notes.
         guidance: what it is told besides, from the state.
         item: the one of a list that it is about.
+        bounded: whether it is told how much money and time is left.
     """
 
     step: Step
@@ -65,9 +65,9 @@ class Place:
     earlier: Sequence[Step] = ()
     needs: Sequence[str] = ()
     redo: Mapping[str, Sequence[Step]] = field(default_factory=dict)
-    noted: bool = False
     guidance: Callable[[Any], tuple[str, ...]] = lambda _: ()
     item: str = ""
+    bounded: bool = False
 
     def at(self, state: Any) -> Place:
         """The place in this run, where part of it is decided at run time."""
@@ -132,14 +132,14 @@ async def work(place: Place, state: Any, here: Here) -> dict[str, Any]:
 
 
 async def deliver(place: Place, brief: Brief, state: Any, here: Here) -> dict[str, Any]:
-    """The step's deliverable for this brief, and its author's notes where they are wanted."""
+    """The step's deliverable for this brief."""
     step = place.step
     path = here.path(step.name)
+    if place.bounded:
+        brief = brief.model_copy(update={"limits": here.scope.left()})
     here.emit(StepStarted(now(), path, step.agent.name, brief.round, place.index + 1, place.total))
     outcome = await here.call(step.agent, brief, state, schema=step.returns)
     done = _settled(step, brief, outcome, state)
-    if place.noted and isinstance(outcome, Ok) and done.notes is None:
-        done = await noted(done, step.agent, brief, state, here)
     _finished(here, path, done, outcome)
     if done.status != "submitted":
         progress(here, state, done, place.total)

@@ -125,13 +125,7 @@ class Underway:
             raise UnknownName("step", to, redo)
         state = await self._state()
         done = state.get("deliverables", {})
-        again = [one.name for one in redo[to].steps]
-        names = [one.name for one in self.team.steps]
-        before = [
-            name
-            for name in names[: names.index(to)]
-            if name not in again and (name not in done or (done[name].required and not done[name].usable))
-        ]
+        before = [name for name in redo[to].needs if name not in done or not done[name].usable]
         if not done or before:
             lacking = ", ".join(before) or "the run has delivered nothing"
             raise InputError(
