@@ -63,9 +63,9 @@ def fence(content: str, name: str, by: str = "") -> str:
     """`content` between marks that it cannot forge: the closing mark carries a digest of the content itself.
 
     >>> fence("hello", "greeting")
-    '<data 2cf24dba from="greeting">\\nhello\\n</data 2cf24dba>'
+    '<data 2cf24dba5fb0a30e from="greeting">\\nhello\\n</data 2cf24dba5fb0a30e>'
     """
-    seal = hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:8]
+    seal = hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:16]
     source = re.sub(r'[\s"<>]+', " ", f"{name}, by {by}" if by else name)
     return f'<data {seal} from="{source}">\n{content}\n</data {seal}>'
 

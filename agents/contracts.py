@@ -128,8 +128,6 @@ class Deliverable(Value):
     """What the author says about it as data, where the pattern asked."""
     sources: tuple[str, ...] = ()
     """The steps whose results it was built on."""
-    why: Text = ""
-    """Why its agent was chosen, where the team chose at run time."""
     required: bool = True
     """Whether the run needs it to be completed: what lost a race is not needed."""
 

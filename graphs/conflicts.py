@@ -89,8 +89,8 @@ def differences(parts: Sequence[Deliverable], alike: Mapping[str, str] | None = 
         parts: in order.
         alike: for steps whose `data` can be compared, a name of their schema.
 
-    >>> a = Deliverable(step="a", content="```text path=x.txt\\\\n1\\\\n```")
-    >>> b = Deliverable(step="b", content="```text path=x.txt\\\\n2\\\\n```")
+    >>> a = Deliverable(step="a", content="```text path=x.txt\\n1\\n```")
+    >>> b = Deliverable(step="b", content="```text path=x.txt\\n2\\n```")
     >>> [(one.about, list(one.sides)) for one in differences([a, b])]
     [('x.txt', ['a', 'b'])]
     """
