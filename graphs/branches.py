@@ -106,14 +106,6 @@ async def run_loop(loop: Loop, name: str, state: Any, here: Here) -> dict[str, A
 
 
 def given_up(done: Deliverable, why: str, needed: bool) -> Deliverable:
-    """What is left of a branch that was given up: what it cost, and why."""
+    """What is left of a branch that was given up: whatever it had by then, and why nobody builds on that."""
     reason = Reason(kind="limit" if needed else "stopped", message=why, step=done.step)
-    return Deliverable(
-        step=done.step,
-        agent=done.agent,
-        status="skipped",
-        rounds=done.rounds,
-        usage=done.usage,
-        reason=reason,
-        required=needed,
-    )
+    return done.but(status="skipped", reason=reason, required=needed)

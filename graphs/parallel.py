@@ -32,12 +32,13 @@ from langgraph.channels import DeltaChannel
 from langgraph.graph import END, START
 from langgraph.types import Send
 
-from troupe.agents.contracts import Brief, Deliverable, Failed, Ok, Reason
+from troupe.agents.contracts import Deliverable, Reason
 from troupe.agents.errors import BuildError
 from troupe.agents.events import Notice
 from troupe.graphs.branches import branch
 from troupe.graphs.checks import conclusion
-from troupe.graphs.conflicts import Conflict, Contradictions, differences, listed, reported
+from troupe.graphs.comparing import compare, open_conflicts, rulings_of, standing
+from troupe.graphs.conflicts import Conflict
 from troupe.graphs.fanout import Each, item_branch, names, split
 from troupe.graphs.gates import Gate, gate
 from troupe.graphs.joins import Join, as_join
@@ -48,8 +49,7 @@ from troupe.graphs.state import SNAPSHOT_EVERY, TeamState, merge_latest
 from troupe.graphs.step import Step, as_steps
 from troupe.graphs.team import Redo, TeamGraph
 from troupe.graphs.wiring import add_line, exit_of, needs_of, supersteps
-from troupe.graphs.work import Place, settle
-from troupe.prompts import load, render
+from troupe.graphs.work import Place, settle, why
 
 CLASSIC = (
     Step("frontend-engineer", "Build the user interface."),
@@ -232,7 +232,7 @@ class _Parallel:
             earlier=[*self.plain, *before],
             needs=needs,
             redo=redo,
-            guidance=_rulings,
+            guidance=rulings_of,
             forks=tuple(one for one in self.forks if one.each is not None),
         )
 
@@ -279,50 +279,19 @@ class _Parallel:
     async def _join(self, state: Any, here: Here) -> dict[str, Any]:
         """Say who is not needed, and find what contradicts."""
         parts, done = self._parts(state), state.get("deliverables", {})
-        update: dict[str, Any] = {}
+        spare: dict[str, Deliverable] = {}
         if self.join.enough(len(parts)):
-            spare = [done[name] for name in self._names(state) if name in done and not done[name].usable]
-            update["deliverables"] = {one.step: one.but(required=False) for one in spare if one.required}
+            lost = [done[name] for name in self._names(state) if name in done and not done[name].usable]
+            spare = {one.step: one.but(required=False) for one in lost if one.required}
         if self._too_few(parts):
-            return update
-        known: dict[str, Conflict] = state.get("conflicts", {})
-        found = differences(parts, self._alike())
-        if self.merge.conflicts is not None and len(parts) > 1:
-            found += await self._read(parts, found, state, here, update)
-        # After a rework, one that was ruled on keeps its ruling, and one that is not there any more stands no longer.
-        past = {key: one.model_copy(update={"stands": False}) for key, one in known.items()}
-        update["conflicts"] = past | {one.id: known.get(one.id, one) for one in found}
-        return update
-
-    async def _read(
-        self, parts: Sequence[Deliverable], found: Sequence[Conflict], state: Any, here: Here, update: dict[str, Any]
-    ) -> list[Conflict]:
-        """What the judge finds in prose; that nobody could read it is the join's own failed deliverable."""
-        text = render(
-            load("moves/compare", here.scope.prompts),
-            steps=", ".join(one.step for one in parts),
-            known="; ".join(one.about for one in found) or "nothing yet.",
-            work=listed(parts, here.scope.settings.brief_tokens * 3 // 4),
-        )
-        brief = Brief(task=state["task"], step="join", objective=text)
-        outcome = await here.call(self.merge.judge, brief, state, purpose="decide", schema=Contradictions)
-        unread = state.get("deliverables", {}).get("join")
-        if isinstance(outcome, Ok):
-            if unread is not None:
-                update["deliverables"] = {"join": unread.but(required=False)}
-            return reported(outcome.value, parts, found)
-        cause = outcome.cause if isinstance(outcome, Failed) else outcome.reason
-        limit = isinstance(outcome, Failed) and outcome.kind == "limit"
-        message = f"{self.merge.judge.name} could not compare the branches: {cause}"
-        reason = Reason(kind="limit" if limit else "error", message=message, step="join")
-        failed = Deliverable(step="join", agent=self.merge.judge.name, status="failed", reason=reason)
-        update["deliverables"] = {**update.get("deliverables", {}), "join": failed}
-        return []
+            return {"deliverables": spare}
+        compared = await compare(parts, self._alike(), self.merge, state, here)
+        return {**compared, "deliverables": {**spare, **compared.get("deliverables", {})}}
 
     def _joined(self, state: Any) -> str:
         if self._too_few(self._parts(state)):
             return "too few"
-        return "contradicting" if _open(state) else "agreed"
+        return "contradicting" if open_conflicts(state) else "agreed"
 
     def _too_few(self, parts: Sequence[Deliverable]) -> bool:
         return not parts or (self.join.kind == "quorum" and len(parts) < self.join.count)
@@ -331,7 +300,7 @@ class _Parallel:
         """Settle what contradicts."""
         authors = {name: fork.place.step.agent for fork in self.forks for name in self._names_of(fork, state)}
         policy = self.merge.conflicts or "priority"
-        ruled = await rule(policy, _open(state), self._parts(state), authors, self.merge.judge, state, here)
+        ruled = await rule(policy, open_conflicts(state), self._parts(state), authors, self.merge.judge, state, here)
         for one in ruled:
             here.emit(Notice(now(), here.path("resolve"), one.line()))
         return {"conflicts": {one.id: one for one in ruled}}
@@ -351,13 +320,12 @@ class _Parallel:
         """What keeps the turn from being completed although its steps have ended well."""
         if parts and self.join.counts and len(parts) < self.join.count:
             message = f"{len(parts)} of the {self.join.count} branches that {self.join.words} waits for delivered."
-            failed = [
-                f"{name}: {one.reason.message}"
-                for name, one in state.get("deliverables", {}).items()
-                if name in self._names(state) and one.reason is not None and not one.usable
-            ]
-            return Reason(kind="error", message=" ".join([message, *failed[:3]]), step="join")
-        if left := [one for one in _standing(state) if not one.by and one.why]:
+            done = state.get("deliverables", {})
+            failed = [done[name] for name in self._names(state) if name in done and not done[name].usable]
+            causes = [f"{one.step}: {why(one)}" for one in failed[:3]]
+            limit = any(one.reason is not None and one.reason.kind == "limit" for one in failed)
+            return Reason(kind="limit" if limit else "error", message=" ".join([message, *causes]), step="join")
+        if left := [one for one in standing(state) if not one.by and one.why]:
             return Reason(
                 kind="person", message=f"Left open by a person: {left[0].about}. {left[0].why}", step="resolve"
             )
@@ -383,18 +351,6 @@ class _Merging(Place):
             step = fork.place.step
             found += [step.named(name) for name in names(step, len(state.get("items", {}).get(step.name, ())))]
         return replace(self, earlier=[*found, *self.earlier], needs=[*(one.name for one in found), *self.needs])
-
-
-def _open(state: Any) -> list[Conflict]:
-    return [one for one in _standing(state) if not one.by and not one.why]
-
-
-def _rulings(state: Any) -> tuple[str, ...]:
-    return tuple(one.line() for one in _standing(state))
-
-
-def _standing(state: Any) -> list[Conflict]:
-    return [one for _, one in sorted(state.get("conflicts", {}).items()) if one.stands]
 
 
 def _distinct(steps: Sequence[Step], shared_out: Sequence[Step]) -> None:
