@@ -16,9 +16,6 @@ from contextvars import ContextVar
 from troupe.agents.contracts import Outcome, Skipped
 from troupe.agents.journal import Journal, Row
 
-Enough = Callable[[int], bool]
-"""Whether so many delivered branches satisfy the join."""
-
 _running: ContextVar[tuple[tuple[Race, str], ...]] = ContextVar("troupe_races", default=())
 
 
@@ -28,20 +25,25 @@ class Race:
     Args:
         key: of the journal.
         branches: by name, in order.
-        enough: says when the others are not needed any more.
+        count: how many delivered branches are enough; None for all.
         journal: where the ends of branches, and the winners, are recorded.
         won: how the reason for giving up reads, from the names of the winners.
     """
 
     def __init__(
-        self, key: str, branches: Sequence[str], enough: Enough, journal: Journal, won: Callable[[Sequence[str]], str]
+        self,
+        key: str,
+        branches: Sequence[str],
+        count: int | None,
+        journal: Journal,
+        won: Callable[[Sequence[str]], str],
     ) -> None:
         self.key = key
         self.branches = tuple(branches)
         self.lost: dict[str, str] = {}
         """Why each branch was given up."""
         self.winners: tuple[str, ...] | None = None
-        self._enough = enough
+        self._count = count
         self._journal = journal
         self._won = won
         self._ended: dict[str, bool] = {}
@@ -73,8 +75,8 @@ class Race:
         """A branch has ended. Returns why it counts as given up, or None if it delivered in time."""
         if branch not in self.lost:
             self._ended[branch] = usable
+            self._look()  # before anything is waited for, so that two that end at once are told apart
             await self._record(f"{self.key}/{branch}", {"usable": usable})
-            self._look()
         if self.winners is not None:
             why = next(iter(self.lost.values()), "")
             await self._record(self.key, {"winners": list(self.winners), "why": why})
@@ -91,8 +93,8 @@ class Race:
         self._tasks[branch].pop(task, None)
 
     def _look(self) -> None:
-        delivered = tuple(name for name in self.branches if self._ended.get(name))
-        if self.winners is None and self._enough(len(delivered)):
+        delivered = tuple(name for name, usable in self._ended.items() if usable)[: self._count]
+        if self.winners is None and self._count is not None and len(delivered) == self._count:
             self._decide(delivered, self._won(delivered))
 
     def _time_is_up(self, why: str) -> None:
@@ -102,7 +104,7 @@ class Race:
     def _decide(self, winners: tuple[str, ...], why: str) -> None:
         self.winners = winners
         for name in self.branches:
-            if name not in winners and name not in self._ended:
+            if name not in winners and self._ended.get(name, True):  # what failed has its own reason
                 self.lost[name] = why
                 for task, loop in list(self._tasks[name].items()):
                     if loop is asyncio.get_running_loop():

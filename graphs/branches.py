@@ -67,9 +67,10 @@ class Branch:
         # Whoever is sent back alone races against nobody: the join was decided before.
         if not self.join.races or state.get("rounds", {}).get(self.place.step.name, 1) > 1:
             return None
+        count = self.join.count if self.join.counts else None
         scope, key = here.scope, f"{await here.root(state)}/join"
         if (race := scope.races.get(key)) is None:
-            race = scope.races[key] = Race(key, self.siblings(state), self.join.enough, scope.journal, self._won)
+            race = scope.races[key] = Race(key, self.siblings(state), count, scope.journal, self._won)
         await race.recall(self.join.patience(scope.remaining()))
         return race
 
