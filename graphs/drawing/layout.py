@@ -39,9 +39,12 @@ def layout(drawing: Drawing, direction: Direction | None = None) -> Layout:
     """
     scene = Scene(drawing, direction or "right")
     level = _arranged(scene, "")
-    if direction is None and level.corners[2] - level.corners[0] > _MOST_WIDTH:
-        scene = Scene(drawing, "down")
-        level = _arranged(scene, "")
+    wide = level.corners[2] - level.corners[0]
+    if direction is None and wide > _MOST_WIDTH:
+        other = Scene(drawing, "down")
+        down = _arranged(other, "")
+        if down.corners[3] - down.corners[1] < wide:  # a layer of many cards is wider than many layers
+            scene, level = other, down
     page = _Page(scene)
     page.put(level, 0.0, 0.0)
     return page.layout()
