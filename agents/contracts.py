@@ -79,9 +79,9 @@ class Usage(Value):
     """True when the provider sent no usage and tokens were counted from the text."""
 
     def __add__(self, other: Usage) -> Usage:
-        if not other.calls and other == NO_USAGE:
+        if other is NO_USAGE or (not other.calls and other == NO_USAGE):
             return self
-        if not self.calls and self == NO_USAGE:
+        if self is NO_USAGE or (not self.calls and self == NO_USAGE):
             return other
         return Usage(
             tokens=self.tokens + other.tokens,

@@ -70,7 +70,8 @@ class Artifact(Said):
 
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})([^`]*)$")
-_INFO = re.compile(r"(?:^|[\s:])(?:(?:path|file|filename|title)=)?[\"']?([\w./-]*[\w-]\.\w+)[\"']?\s*$")
+_NAMED = re.compile(r"(?:^|\s)(?:path|file|filename)=(?:\"([^\"]+)\"|'([^']+)'|(\S+))")
+_INFO = re.compile(r"(?:^|[\s:])(?:title=)?[\"']?([\w./-]*[\w-]\.\w+)[\"']?\s*$")
 _ABOVE = re.compile(r"(?:#+ |File: |\*\*|`)+([\w./-]*[\w-]\.\w+)[`*:]*\s*$")
 
 
@@ -88,8 +89,9 @@ def artifacts(text: str) -> tuple[Artifact, ...]:
         opened = _FENCE.match(line.rstrip("\n"))
         if not fence:
             if opened is not None:
-                named = _INFO.search(opened[2]) or _ABOVE.match(above)
-                path, fence, body = (named[1] if named else ""), opened[1], []
+                named = _NAMED.search(opened[2]) or _INFO.search(opened[2]) or _ABOVE.match(above)
+                path = next(filter(None, named.groups()), "") if named else ""
+                fence, body = opened[1], []
             elif line.strip():
                 above = line.strip()[:300]
         elif line.strip().startswith(fence) and not line.strip().strip(fence[0]):

@@ -51,9 +51,12 @@ class Race:
         self._timer: asyncio.TimerHandle | None = None
         self._recalled: asyncio.Lock | None = None
         self._known = False
+        self._at_work: set[str] = set()
+        self._changed: set[asyncio.Event] = set()
 
-    async def recall(self, patience: float | None) -> None:
-        """Take in what an earlier process recorded, once, and start the clock."""
+    async def start(self, branch: str, patience: float | None) -> None:
+        """A branch begins: take in what an earlier process recorded, once, and start the clock."""
+        self._at_work.add(branch)
         if self._recalled is None:
             self._recalled = asyncio.Lock()
         async with self._recalled:
@@ -77,12 +80,30 @@ class Race:
             self._ended[branch] = usable
             self._look()  # before anything is waited for, so that two that end at once are told apart
             await self._record(f"{self.key}/{branch}", {"usable": usable})
+        self._at_work.discard(branch)
+        self._tell()
         if self.winners is not None:
             why = next(iter(self.lost.values()), "")
             await self._record(self.key, {"winners": list(self.winners), "why": why})
         if len(self._ended) + len(self.lost) >= len(self.branches) and self._timer is not None:
             self._timer.cancel()
         return self.lost.get(branch)
+
+    async def alone(self, branch: str) -> str | None:
+        """Wait until the branch is given up, which is the reason returned, or no other is at work any more: None."""
+        changed = asyncio.Event()
+        self._changed.add(changed)
+        self._at_work.discard(branch)
+        self._tell()
+        while branch not in self.lost and self._at_work:
+            changed.clear()
+            await changed.wait()
+        self._changed.discard(changed)
+        return self.lost.get(branch)
+
+    def _tell(self) -> None:
+        for changed in self._changed:
+            changed.set()
 
     def enter(self, branch: str, task: asyncio.Task[object]) -> None:
         """A call of the branch is under way in `task`."""
@@ -95,7 +116,8 @@ class Race:
     def _look(self) -> None:
         delivered = tuple(name for name, usable in self._ended.items() if usable)[: self._count]
         if self.winners is None and self._count is not None and len(delivered) == self._count:
-            self._decide(delivered, self._won(delivered))
+            winners = tuple(name for name in self.branches if name in delivered)
+            self._decide(winners, self._won(winners))
 
     def _time_is_up(self, why: str) -> None:
         if self.winners is None:
@@ -111,6 +133,7 @@ class Race:
                         task.cancel()
                     else:
                         loop.call_soon_threadsafe(task.cancel)
+        self._tell()
 
     async def _record(self, key: str, received: object) -> None:
         await self._journal.record(Row(key, "outcome", "", "join", None, received))

@@ -7,9 +7,10 @@ rework: the engine goes on only when all nodes of a superstep have ended.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
+from langgraph.errors import GraphInterrupt
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
@@ -18,7 +19,7 @@ from troupe.agents.race import Race, racing
 from troupe.graphs.gates import Gate
 from troupe.graphs.joins import Join
 from troupe.graphs.node import Here
-from troupe.graphs.state import TeamState
+from troupe.graphs.state import StepState
 from troupe.graphs.wiring import add_step, supersteps
 from troupe.graphs.work import Place, brief_for, noted, work
 
@@ -45,18 +46,24 @@ class Branch:
         if race is None:
             return await self._work(state, here)
         with racing(race, name):
-            update = await self._work(state, here)
+            try:
+                update = await self._work(state, here)
+            except GraphInterrupt:
+                # A person is asked only if the others cannot settle the join without this branch.
+                if await race.alone(name) is None:
+                    raise
+                update = {"deliverables": {name: Deliverable(step=name, agent=self.place.step.agent.name)}}
         done: Deliverable = update["deliverables"][name]
         if (why := await race.end(name, done.usable)) is not None:
             update["deliverables"] = {name: given_up(done, why, needed=not self.join.counts)}
         return update
 
     async def _work(self, state: Any, here: Here) -> dict[str, Any]:
-        step = self.place.step
+        step, place = self.place.step, self.place.at(state)
         if self.loop is None:
-            update = await work(self.place, state, here)
+            update = await work(place, state, here)
         else:
-            update = await run_loop(self.loop, step.name, state, here)
+            update = await run_loop(self.loop, place, state, here)
         done: Deliverable = update["deliverables"][step.name]
         if self.noted and done.usable and done.notes is None:
             brief = brief_for(self.place, state).model_copy(update={"round": done.rounds})
@@ -71,7 +78,7 @@ class Branch:
         scope, key = here.scope, f"{await here.root(state)}/join"
         if (race := scope.races.get(key)) is None:
             race = scope.races[key] = Race(key, self.siblings(state), count, scope.journal, self._won)
-        await race.recall(self.join.patience(scope.remaining()))
+        await race.start(self.place.step.name, self.join.patience(scope.remaining()))
         return race
 
     def _won(self, winners: Sequence[str]) -> str:
@@ -84,21 +91,52 @@ def branch(place: Place, join: Join, siblings: Names, noted: bool = False) -> Br
     return Branch(place, join, siblings, noted, loop_of(place) if isinstance(place.step.gate, Gate) else None)
 
 
+class LoopState(StepState, total=False):
+    """What the loop of a step keeps."""
+
+    where: dict[str, Any]
+    """What is known of the step's place at run time only: one loop serves all items of a list."""
+
+
+@dataclass(frozen=True)
+class _Inside(Place):
+    """A place inside the loop."""
+
+    def at(self, state: Any) -> Place:
+        """The place as `run_loop` gave it."""
+        where = state.get("where")
+        if not where or where == _where(self):
+            return self
+        given = {one.name: getattr(self, one.name) for one in fields(Place)}
+        return Place(**given | where | {"step": self.step.named(where["step"])})
+
+    def name(self, state: Any) -> str:
+        """See `Place`."""
+        where = state.get("where")
+        return str(where["step"]) if where else self.step.name
+
+
+def _where(place: Place) -> dict[str, Any]:
+    return {"step": place.step.name, "index": place.index, "total": place.total, "item": place.item}
+
+
 def loop_of(place: Place) -> Loop:
     """The graph in which a step works, is judged and works again."""
-    alone = replace(place, redo={})
-    graph: Any = StateGraph(TeamState)
-    add_step(graph, alone, END, END)
+    alone = {one.name: getattr(place, one.name) for one in fields(Place)} | {"redo": {}}
+    graph: Any = StateGraph(LoopState)
+    add_step(graph, _Inside(**alone), END, END)
     graph.add_edge(START, place.step.name)
     return graph.compile(name=place.step.name).with_config(recursion_limit=supersteps([place.step]))  # type: ignore[no-any-return]
 
 
-async def run_loop(loop: Loop, name: str, state: Any, here: Here) -> dict[str, Any]:
+async def run_loop(loop: Loop, place: Place, state: Any, here: Here) -> dict[str, Any]:
     """Run the loop of a step as a part of the team, and give what it changed."""
+    name = place.step.name
     done, verdicts = state.get("deliverables", {}), state.get("verdicts", {})
     given = {key: state[key] for key in ("task", "messages", "turn", "origin", "rounds") if key in state}
     own = {name: done[name]} if name in done else {}
-    out = await loop.ainvoke({**given, "deliverables": own, "verdicts": verdicts}, here.framed())
+    given |= {"deliverables": own, "verdicts": verdicts, "where": _where(place)}
+    out = await loop.ainvoke(given, here.framed())
     return {
         "deliverables": {name: out["deliverables"][name]},
         "verdicts": {key: one for key, one in out.get("verdicts", {}).items() if verdicts.get(key) != one},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from troupe.agents.brief import fence
 from troupe.agents.contracts import Brief, Deliverable, Failed, Ok, Outcome, Reason
 from troupe.graphs.conflicts import Conflict, Contradictions, differences, listed, reported
 from troupe.graphs.merging import Merge
@@ -18,18 +19,24 @@ async def compare(
     parts: Sequence[Deliverable], alike: Mapping[str, str], merge: Merge, state: Any, here: Here
 ) -> dict[str, Any]:
     """What the parts say differently; that nobody could read them is the join's own failed deliverable."""
-    found = differences(parts, alike)
+    known: dict[str, Conflict] = state.get("conflicts", {})
+    found = [*differences(parts, alike), *_unchanged(known, parts)]
     update: dict[str, Any] = {}
     if merge.conflicts is not None and len(parts) > 1:
         outcome = await _read(parts, found, merge, state, here)
         if isinstance(outcome, Ok):
             found += reported(outcome.value, parts, found)
         update["deliverables"] = _unread(outcome, merge, state)
-    known: dict[str, Conflict] = state.get("conflicts", {})
     # After a rework, one that was ruled on keeps its ruling, and one that is not there any more stands no longer.
     past = {key: one.model_copy(update={"stands": False}) for key, one in known.items()}
-    update["conflicts"] = past | {one.id: known.get(one.id, one) for one in found}
+    update["conflicts"] = past | {one.id: known.get(one.id, one).model_copy(update={"stands": True}) for one in found}
     return update
+
+
+def _unchanged(known: Mapping[str, Conflict], parts: Sequence[Deliverable]) -> list[Conflict]:
+    """What a reviewer found in results that are still the same: another reading would find it in other words."""
+    now = {one.step: one.rounds for one in parts}
+    return [one for one in known.values() if one.stands and one.rounds and one.rounds.items() <= now.items()]
 
 
 def standing(state: Any) -> list[Conflict]:
@@ -47,13 +54,19 @@ def rulings_of(state: Any) -> tuple[str, ...]:
     return tuple(one.line() for one in standing(state))
 
 
+def told(state: Any) -> tuple[str, ...]:
+    """The same for an agent: sides and rulings are what others wrote."""
+    lines = "\n".join(rulings_of(state))
+    return (f"These rulings on contradictions hold:\n{fence(lines, 'rulings')}",) if lines else ()
+
+
 async def _read(
     parts: Sequence[Deliverable], found: Sequence[Conflict], merge: Merge, state: Any, here: Here
 ) -> Outcome:
     text = render(
         load("moves/compare", here.scope.prompts),
         steps=", ".join(one.step for one in parts),
-        known="; ".join(one.about for one in found) or "nothing yet.",
+        known=fence("\n".join(one.about for one in found), "found") if found else "nothing yet.",
         work=listed(parts, here.scope.settings.brief_tokens * 3 // 4),
     )
     brief = Brief(task=state["task"], step=NODE, objective=text)

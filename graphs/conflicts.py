@@ -47,6 +47,8 @@ class Conflict(Kept):
     why: Text = ""
     stands: bool = True
     """False once a later version of the results says it no more."""
+    rounds: dict[str, int] = Field(default_factory=dict)
+    """Which version of each step's result was read, where a reviewer found it."""
 
     def ruled(self, winner: str | None, by: str, why: str, ruling: str = "") -> Conflict:
         """The same, decided."""
@@ -55,7 +57,7 @@ class Conflict(Kept):
 
     def line(self) -> str:
         """The conflict and its ruling; whoever merges is told so, too."""
-        shown = [f"{step}: {shorten(said, 120)}" for step, said in list(self.sides.items())[:_SHOWN]]
+        shown = [f"{step}: {' '.join(shorten(said, 120).split())}" for step, said in list(self.sides.items())[:_SHOWN]]
         more = [f"and {len(self.sides) - _SHOWN} more"] if len(self.sides) > _SHOWN else []
         sides = "; ".join(shown + more)
         holds = f"What {self.winner} says holds." if self.winner else shorten(self.ruling, 200) or "It is not settled."
@@ -101,14 +103,16 @@ def differences(parts: Sequence[Deliverable], alike: Mapping[str, str] | None = 
 def reported(found: Contradictions, parts: Sequence[Deliverable], known: Iterable[Conflict] = ()) -> list[Conflict]:
     """A reviewer's contradictions as conflicts; a side of no known step counts for nothing."""
     steps = [one.step for one in parts]
-    score = {one.step: one.score for one in parts if one.score is not None}
     topics = {_topic(one.about) for one in known}
     made = []
     for one in found.contradictions:
         said = {side.step: side.says for side in one.sides}
         sides = {step: said[step] for step in steps if step in said}
         if len(sides) > 1 and _topic(one.about) not in topics:
-            made.append(_conflict(one.about, "prose", sides, {step: score[step] for step in sides if step in score}))
+            conflict = _conflict(one.about, "prose", sides, _scores(parts, sides))
+            made.append(
+                conflict.model_copy(update={"rounds": {one.step: one.rounds for one in parts if one.step in sides}})
+            )
     return made
 
 
@@ -125,7 +129,7 @@ def _files(parts: Sequence[Deliverable]) -> Iterator[Conflict]:
             by_path[file.path][one.step] = file.content
     for path, sides in by_path.items():
         if len({said.strip() for said in sides.values()}) > 1:
-            yield _conflict(path, "artifact", sides, {})
+            yield _conflict(path, "artifact", sides, _scores(parts, sides))
 
 
 def _points(parts: Sequence[Deliverable]) -> Iterator[Conflict]:
@@ -140,9 +144,10 @@ def _points(parts: Sequence[Deliverable]) -> Iterator[Conflict]:
         sides: dict[str, Any] = {}
         for step, _, point in said:
             sides.setdefault(step, point)  # an author's decision goes before an assumption of their own
-        if len({_words(point.choice) for point in sides.values()}) > 1:
+        if len({_said(point.choice) for point in sides.values()}) > 1:
             kind: Kind = "decision" if all(kind == "decision" for _, kind, _ in said) else "assumption"
             sure = {step: point.confidence for step, point in sides.items() if point.confidence is not None}
+            sure = sure or _scores(parts, sides)
             choices = {step: point.choice for step, point in sides.items()}
             yield _conflict(next(iter(sides.values())).topic, kind, choices, sure)
 
@@ -155,7 +160,7 @@ def _data(parts: Sequence[Deliverable], alike: Mapping[str, str]) -> Iterator[Co
                 by_key[alike[one.step], key][one.step] = value
     for (_, key), sides in by_key.items():
         if len(set(sides.values())) > 1:
-            yield _conflict(key, "data", sides, {})
+            yield _conflict(key, "data", sides, _scores(parts, sides))
 
 
 def _leaves(data: Any, key: str = "") -> Iterator[tuple[str, str]]:
@@ -172,6 +177,16 @@ def _conflict(about: str, kind: Kind, sides: Mapping[str, str], confidence: Mapp
     return Conflict(
         id=f"{kind}-{seal.hexdigest()}", about=about, kind=kind, sides=dict(sides), confidence=dict(confidence)
     )
+
+
+def _scores(parts: Sequence[Deliverable], sides: Iterable[str]) -> dict[str, float]:
+    """What the gates gave those who say something."""
+    return {one.step: one.score for one in parts if one.step in sides and one.score is not None}
+
+
+def _said(text: str) -> str:
+    """A choice without what only looks different; signs stay, as they may be all that differs (C and C++, < and >)."""
+    return " ".join(part for one in text.lower().split() if (part := one.strip(".,;:!?()[]*`'\"")))
 
 
 def _topic(text: str) -> str:

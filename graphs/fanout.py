@@ -5,21 +5,21 @@ parallel(each("specialist-engineer", items=lambda brief: brief.task.splitlines()
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, Field
-from pydantic_core import to_json
 
 from troupe.agents.agent import Agent
-from troupe.agents.contracts import Deliverable, Failed, Ok, Outcome, Reason
+from troupe.agents.contracts import Brief, Deliverable, Failed, Ok, Outcome, Reason
 from troupe.agents.errors import BuildError
 from troupe.agents.functions import FunctionAgent
 from troupe.agents.notes import Text
+from troupe.agents.text import clean
 from troupe.graphs.adapters import as_agent
-from troupe.graphs.branches import Branch, Names, branch
-from troupe.graphs.joins import Join
+from troupe.graphs.branches import Branch
 from troupe.graphs.node import Here
 from troupe.graphs.step import Step
 from troupe.graphs.work import Place, brief_for
@@ -64,7 +64,11 @@ def each(what: Any, items: Any, most: int = MOST) -> Each:
         given = list(items)
         if not 1 <= len(given) <= most:
             raise BuildError(f"each(items=...) has {len(given):,} items; give 1 to {most:,}.")
-        return Each(step, FunctionAgent(lambda _: {"items": given}, f"{step.name}.items"), most)
+
+        async def listed(_: Brief) -> dict[str, Any]:  # async, so that it takes no thread
+            return {"items": given}
+
+        return Each(step, FunctionAgent(listed, f"{step.name}.items"), most)
     by = as_agent(items)
     if not (by.can_decide or isinstance(by, FunctionAgent)):
         raise BuildError(
@@ -110,12 +114,11 @@ def _read(outcome: Outcome) -> tuple[list[str], str, Any]:
         return [], "The items are no list: a function of the Brief must return one.", "error"
     if not found:
         return [], "The list of items is empty.", "error"
-    return [one if isinstance(one, str) else to_json(one).decode() for one in found], "", ""
+    texts = [one if isinstance(one, str) else json.dumps(one, ensure_ascii=False, default=str) for one in found]
+    return [clean(one) for one in texts], "", ""
 
 
-def item_branch(given: Each, place: Place, join: Join, siblings: Names, noted: bool, number: int, item: str) -> Branch:
-    """The branch of one item."""
-    mine = replace(
-        place, step=given.step.named(f"{given.step.name}.{number}"), index=place.index + number - 1, item=item
-    )
-    return branch(mine, join, siblings, noted)
+def item_branch(template: Branch, place: Place, number: int, item: str) -> Branch:
+    """The branch of one item, made of the one that stands for all of them."""
+    step = place.step.named(f"{place.step.name}.{number}")
+    return replace(template, place=replace(place, step=step, index=place.index + number - 1, item=item))

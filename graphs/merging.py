@@ -77,7 +77,7 @@ def side_by_side(parts: Sequence[Deliverable]) -> str:
     )
 
 
-def _side_by_side(brief: Brief) -> str:
+async def _side_by_side(brief: Brief) -> str:
     rulings = "".join(f"\n- {one}" for one in brief.guidance)
     parts = side_by_side([brief.deliverables[name] for name in brief.needs])
     return f"{parts}\n\n## What holds\n{rulings}" if rulings else parts

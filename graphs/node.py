@@ -50,6 +50,13 @@ class Here:
         depth = len(str(inside.get("checkpoint_ns", "")).split("|"))
         return {**self.config, "configurable": {**inside, FRAME: (depth, self.outer)}}
 
+    def within(self, step: str) -> Here:
+        """The same for a step that has another name than its node: the paths of a graph that it runs begin with it."""
+        inside = self.config["configurable"]
+        depth = len(str(inside.get("checkpoint_ns", "")).split("|"))
+        config: RunnableConfig = {**self.config, "configurable": {**inside, FRAME: (depth, self.path(step))}}
+        return Here(self.scope, config, self.outer)
+
     def path(self, step: str) -> str:
         """A step's path: `outer/inner`."""
         return f"{self.outer}/{step}" if self.outer else step

@@ -35,9 +35,10 @@ from langgraph.types import Send
 from troupe.agents.contracts import Deliverable, Reason
 from troupe.agents.errors import BuildError
 from troupe.agents.events import Notice
-from troupe.graphs.branches import branch
+from troupe.agents.functions import FunctionAgent
+from troupe.graphs.branches import Branch, branch
 from troupe.graphs.checks import conclusion
-from troupe.graphs.comparing import compare, open_conflicts, rulings_of, standing
+from troupe.graphs.comparing import compare, open_conflicts, rulings_of, standing, told
 from troupe.graphs.conflicts import Conflict
 from troupe.graphs.fanout import Each, item_branch, names, split
 from troupe.graphs.gates import Gate, gate
@@ -59,7 +60,7 @@ CLASSIC = (
 )
 """The branches without any of your own."""
 
-_ENGINE = ("join", "resolve", "finish")
+_ENGINE = ("fork", "join", "resolve", "finish")
 
 
 class ParallelState(TeamState, total=False):
@@ -139,14 +140,15 @@ class _Parallel:
                 raise BuildError(
                     f"The branch {step.name!r} needs {', '.join(step.needs)}, but branches start together."
                 )
+        shared = tuple((at, step) for at, step in enumerate(steps) if isinstance(branches[at], Each))
         self.forks = [
             _Fork(
-                Place(step, at, len(every)),
+                _Counted(step, at, len(every), shared=shared),
                 replace(one, step=step) if isinstance(one, Each) else None,
             )
             for at, (step, one) in enumerate(zip(steps, branches, strict=True))
         ]
-        self.steps = steps
+        self.steps, self.shared = steps, shared
         self._noted = merge.conflicts is not None
         self.plain = [one.place.step for one in self.forks if one.each is None]
         if join.counts and len(self.plain) == len(steps) and join.count > len(steps):
@@ -157,7 +159,8 @@ class _Parallel:
     def build(self, name: str, state_schema: type[Any] | None, context_schema: type[Any] | None) -> TeamGraph:
         """Nodes and edges."""
         first = self.merging[0].name
-        again = {step.name: Redo(START, [step, *self.merging]) for step in self.plain}
+        start = "fork" if self.shared else START
+        again = {step.name: Redo(start, [step, *self.merging]) for step in self.plain}
         # A branch needs no other, and a merge takes what there is.
         for at, step in enumerate(self.merging):
             again[step.name] = Redo(exit_of(self.merging[at - 1]) if at else "join", self.merging[at:])
@@ -169,12 +172,15 @@ class _Parallel:
             state_schema=state_schema,
             context_schema=context_schema,
             redo=again,
-            templates=[one.place.step.name for one in self.forks if one.each is not None],
+            templates=[step.name for _, step in self.shared],
         )
-        begin: dict[Hashable, str] = {}
         for fork in self.forks:
-            begin |= self._add_fork(graph, fork)
-        graph.add_conditional_edges(START, Choice(self._begin), begin)
+            self._add_fork(graph, fork)
+        ways: dict[Hashable, str] = {step.name: step.name for step in self.steps}
+        if self.shared:
+            graph.add_node("fork", Node(_nothing, "fork"), metadata={"troupe_kind": "gate", "troupe_label": "fork"})
+            ways["none"] = "join"
+        graph.add_conditional_edges(start, Choice(self._begin), ways)
         graph.add_node(
             "join",
             Node(self._join, "join"),
@@ -199,32 +205,32 @@ class _Parallel:
         graph.add_edge("finish", END)
         return graph
 
-    def _add_fork(self, graph: TeamGraph, fork: _Fork) -> dict[Hashable, str]:
-        """The node of a branch, and the ways from the start to it."""
+    def _add_fork(self, graph: TeamGraph, fork: _Fork) -> None:
+        """The node of a branch; where a list is shared out, one before that finds its items."""
         step = fork.place.step
         look = {"troupe_kind": "step", "troupe_note": step.agent.title or step.objective}
+        one = branch(fork.place, self.join, self._names, self._noted)
+        inside = [one.loop] if one.loop is not None else step.graphs
         if fork.each is None:
-            one = branch(fork.place, self.join, self._names, self._noted)
-            inside = [one.loop] if one.loop is not None else step.graphs
             graph.add_node(step.name, Node(one.run, step.name, inside), metadata=look)
             graph.add_edge(step.name, "join")
-            return {step.name: step.name}
+            return
         source = f"{step.name}.items"
         title = {"troupe_kind": "step", "troupe_label": source, "troupe_note": "one branch per item"}
-        asked = replace(fork.place, step=step.named(source))
+        asked = Place(step.named(source), fork.place.index, fork.place.total)
         graph.add_node(source, Node(partial(split, fork.each, asked), source), metadata=title)
-        run = partial(self._item, fork)
-        graph.add_node(step.name, Sent(run, step.name, ParallelState.__annotations__, step.graphs), metadata=look)
-        graph.add_conditional_edges(source, Choice(partial(self._items, fork)), {"each": step.name, "none": "join"})
+        run = partial(self._item, one)
+        graph.add_node(step.name, Sent(run, step.name, ParallelState.__annotations__, inside), metadata=look)
+        graph.add_edge(START, source)
+        graph.add_edge(source, "fork")
         graph.add_edge(step.name, "join")
-        return {source: source}
 
     def _merging_place(self, at: int) -> Place:
         step, before = self.merging[at], self.merging[:at]
         redo = {one.name: [one, *self.merging[: at + 1]] for one in self.plain}
         redo |= {one.name: self.merging[start : at + 1] for start, one in enumerate(before)}
         parts = [one.name for one in self.plain]
-        needs = [*parts, *(needs_of(step, before) if before else ())]
+        needs = [*parts, *(name for name in needs_of(step, [*self.plain, *before]) if name not in parts)]
         return _Merging(
             step,
             len(self.steps) + at,
@@ -232,37 +238,31 @@ class _Parallel:
             earlier=[*self.plain, *before],
             needs=needs,
             redo=redo,
-            guidance=rulings_of,
-            forks=tuple(one for one in self.forks if one.each is not None),
+            guidance=rulings_of if isinstance(step.agent, FunctionAgent) else told,
+            shared=self.shared,
         )
 
     # --- the nodes, and where they lead ---
 
-    def _begin(self, state: Any) -> list[str]:
-        """Every branch that has delivered nothing yet in this round; after a rollback that is the one to redo."""
+    def _begin(self, state: Any) -> list[Any]:
+        """Every branch that has delivered nothing yet in this round; after a rollback that is the one to redo.
+
+        Branches and items begin in one superstep, or some would wait for others; and where a join is triggered in the
+        superstep before, LangGraph runs it beside what is sent, not after it.
+        """
         done = state.get("deliverables", {})
-        ways = []
+        ways: list[Any] = []
         for fork in self.forks:
-            name = fork.place.step.name
-            if fork.each is not None:
-                if name not in state.get("items", {}):
-                    ways.append(f"{name}.items")
-            elif name not in done or done[name].status == "superseded":
-                ways.append(name)
-        return ways
+            step = fork.place.step
+            for number, name in enumerate(self._names_of(fork, state), 1):
+                if name not in done or done[name].status == "superseded":
+                    ways.append(name if fork.each is None else Send(step.name, {"item": str(number)}))
+        return ways or ["none"]
 
-    def _items(self, fork: _Fork, state: Any) -> list[Any]:
-        step = fork.place.step
-        count = len(state["items"][step.name])
-        return [Send(step.name, {"item": str(number)}) for number in range(1, count + 1)] or ["none"]
-
-    async def _item(self, fork: _Fork, item: str, state: Any, here: Here) -> dict[str, Any]:
-        number, each = int(item), fork.each
-        assert each is not None  # noqa: S101 - only a fork over items is sent any
-        items = state["items"][each.step.name]
-        place = replace(fork.place, total=fork.place.total + len(items))
-        one = item_branch(each, place, self.join, self._names, self._noted, number, items[number - 1])
-        return await one.run(state, here)
+    async def _item(self, template: Branch, item: str, state: Any, here: Here) -> dict[str, Any]:
+        place, number = template.place.at(state), int(item)
+        text = state["items"][place.step.name][number - 1]
+        return await item_branch(template, place, number, text).run(state, here)
 
     def _names(self, state: Any) -> list[str]:
         """The steps of all branches, in order."""
@@ -339,18 +339,34 @@ class _Parallel:
 
 
 @dataclass(frozen=True)
-class _Merging(Place):
-    """Where a merging step stands: after branches whose number is known at run time."""
+class _Counted(Place):
+    """A place in a line-up that lists are shared out in: how many steps there are is known at run time."""
 
-    forks: tuple[_Fork, ...] = ()
+    shared: tuple[tuple[int, Step], ...] = ()
+    """What stands for the items, by where it does."""
 
     def at(self, state: Any) -> Place:
-        """The place with the branches of this run."""
-        found: list[Step] = []
-        for fork in self.forks:
-            step = fork.place.step
-            found += [step.named(name) for name in names(step, len(state.get("items", {}).get(step.name, ())))]
-        return replace(self, earlier=[*found, *self.earlier], needs=[*(one.name for one in found), *self.needs])
+        """The place in the line-up of this run."""
+        if not self.shared:
+            return self
+        more = [(at, len(state["items"][step.name]) - 1) for at, step in self.shared]
+        index = self.index + sum(count for at, count in more if at < self.index)
+        return replace(self, index=index, total=self.total + sum(count for _, count in more), shared=())
+
+
+class _Merging(_Counted):
+    """Where a merging step stands: after all branches."""
+
+    def at(self, state: Any) -> Place:
+        """The place with the items of this run."""
+        found = [one.named(name) for _, one in self.shared for name in names(one, len(state["items"][one.name]))]
+        needs = [*(one.name for one in found), *self.needs]
+        return replace(super().at(state), earlier=[*found, *self.earlier], needs=needs)
+
+
+async def _nothing(state: Any, here: Here) -> dict[str, Any]:
+    """All items are known here, and every branch begins."""
+    return {}
 
 
 def _distinct(steps: Sequence[Step], shared_out: Sequence[Step]) -> None:

@@ -147,7 +147,8 @@ async def _decide(
 
 def _shown(open_: Sequence[Conflict]) -> str:
     return "\n\n".join(
-        f"{one.id}: about {one.about}\n" + "\n".join(fence(said, step) for step, said in one.sides.items())
+        f"{one.id}:\n"
+        + "\n".join(fence(said, name) for name, said in [("what it is about", one.about), *one.sides.items()])
         for one in open_
     )
 

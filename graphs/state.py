@@ -70,8 +70,8 @@ def _newer(old: Deliverable, new: Deliverable) -> Deliverable:
     return old if old.status == "superseded" else new
 
 
-class TeamState(TypedDict, total=False):
-    """What every pattern keeps; subclass it to add your own fields (`state_schema=`)."""
+class StepState(TypedDict, total=False):
+    """What it takes to work on a step and to judge it."""
 
     task: str
     messages: Annotated[list[AnyMessage], DeltaChannel(merge_messages, list, snapshot_frequency=SNAPSHOT_EVERY)]
@@ -85,6 +85,11 @@ class TeamState(TypedDict, total=False):
     """By `step#round`."""
     rounds: Annotated[dict[str, int], DeltaChannel(merge_highest, dict, snapshot_frequency=SNAPSHOT_EVERY)]
     """The round that each step is in, where it is not the first."""
+
+
+class TeamState(StepState, total=False):
+    """What every pattern keeps; subclass it to add your own fields (`state_schema=`)."""
+
     status: RunStatus
     reason: Reason | None
     answer: str

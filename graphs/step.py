@@ -5,7 +5,6 @@ role name | Role | Agent | function | chat model | Runnable | graph   -->   Step
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -100,8 +99,8 @@ class Step:
 
     def named(self, name: str) -> Step:
         """The same under another name: one of several that a fan-out makes of it."""
-        one = copy.copy(self)
-        object.__setattr__(one, "name", name)
+        one = object.__new__(type(self))
+        vars(one).update(vars(self), name=name)
         return one
 
     def under(self, gate: Gate | None) -> Step:

@@ -21,15 +21,18 @@ from troupe.agents.call import restored
 from troupe.agents.context import TeamContext, find_context
 from troupe.agents.contracts import Deliverable
 from troupe.agents.errors import BuildError, InputError
+from troupe.agents.journal import MemoryJournal
 from troupe.agents.scope import RunScope
 from troupe.agents.text import clean
-from troupe.graphs.detached import detached
+from troupe.graphs.detached import apart, detached
 from troupe.graphs.node import SCOPE
 from troupe.graphs.state import INTERNAL, TeamState, joined
 from troupe.graphs.step import Step
 from troupe.prompts import check
 
-RUNTIME = "__pregel_runtime"  # in `configurable` where another graph calls
+# In `configurable`: where another graph calls, and where a server brings its own checkpointer.
+RUNTIME = "__pregel_runtime"
+CHECKPOINTER = "__pregel_checkpointer"
 
 
 @dataclass(frozen=True)
@@ -124,17 +127,18 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
         input, config = self._enter(input, config, options.get("context"))
         yield from super().stream(input, config, **options)
 
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Any:
+        """LangGraph's `ainvoke`, with a checked input."""
+        input, config = await self._aenter(input, config, options.get("context"))
+        made = super().ainvoke(input, config, entered=True, **options)
+        return await (made if _nested(config) else apart(made))
+
     async def astream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> AsyncIterator[Any]:
         """LangGraph's `astream`, with a checked input."""
-        # Only a folder of prompts of the caller's own is read here; a thread does it while the event loop goes on.
-        context = options.get("context")
-        if isinstance(context, TeamContext) and context.prompts:
-            input, entered = await asyncio.to_thread(self._enter, input, config, context)
-        else:
-            input, entered = self._enter(input, config, context)
-        made: Any = super().astream(input, entered, **options)
-        # Inside another graph, that graph's own task is cancelled, once.
-        async with aclosing(made if RUNTIME in entered["configurable"] else detached(made)) as chunks:
+        if not (entered := options.pop("entered", False)):  # `ainvoke`, which LangGraph makes of this, has done it
+            input, config = await self._aenter(input, config, options.get("context"))
+        made: Any = super().astream(input, config, **options)
+        async with aclosing(made if entered or _nested(config) else detached(made)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -168,6 +172,12 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
 
         return {"text/plain": repr(self), "image/svg+xml": svg(Drawing.of(self.get_graph()), title=self.name)}
 
+    async def _aenter(self, input: Any, config: RunnableConfig | None, context: Any) -> tuple[Any, RunnableConfig]:
+        # Only a folder of prompts of the caller's own is read here; a thread does it while the event loop goes on.
+        if isinstance(context, TeamContext) and context.prompts:
+            return await asyncio.to_thread(self._enter, input, config, context)
+        return self._enter(input, config, context)
+
     def _enter(self, input: Any, config: RunnableConfig | None, context: Any) -> tuple[Any, RunnableConfig]:
         """Every way into a team passes here: the input becomes a new turn, and the run gets its scope and bound."""
         merged = ensure_config(self.config, config)  # with what a host's node has, also where it passes no config on
@@ -180,7 +190,10 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
             origin = f"~{inside.get('__pregel_task_id')}" if origin else f".{merged['metadata'].get('langgraph_step')}"
         if SCOPE not in inside:
             found = find_context(context) or (find_context(runtime.context) if runtime else None) or TeamContext()
-            inside[SCOPE] = RunScope(found, str(inside.get("thread_id") or "plain"))
+            # Nobody can go on with a turn of which there is no checkpoint: its journal ends with it.
+            kept = runtime or self.checkpointer not in (None, False) or CHECKPOINTER in inside
+            journal = None if kept else MemoryJournal()
+            inside[SCOPE] = RunScope(found, str(inside.get("thread_id") or "plain"), journal=journal)
         limit = self.builder.bound if runtime else min(merged["recursion_limit"], self.builder.bound)
         config = {**(config or {}), "configurable": inside, "recursion_limit": limit}
         return self._turn(input, inside[SCOPE], origin, nested=bool(runtime)), config
@@ -261,6 +274,11 @@ def _declared(graph: Graph, builder: TeamGraph) -> Graph:
         if source in graph.nodes and target in graph.nodes:
             graph.add_edge(graph.nodes[source], graph.nodes[target])
     return graph
+
+
+def _nested(config: RunnableConfig | None) -> bool:
+    """Whether another graph calls: then that graph's own task is cancelled, once, and needs no other around this."""
+    return config is not None and RUNTIME in config["configurable"]
 
 
 def _listed(messages: Any) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,13 +11,14 @@ from langgraph.graph import StateGraph
 from troupe.agents.contracts import Deliverable, Judgement
 from troupe.agents.errors import BuildError
 from troupe.graphs.gates import Gate
-from troupe.graphs.node import Choice, Node
+from troupe.graphs.node import Choice, Here, Node
 from troupe.graphs.step import Step
 from troupe.graphs.work import Place, ask_person, judge, work
 
 Graph = StateGraph[Any, Any, Any, Any]
 Route = Callable[[Any], str]
 Ways = dict[Hashable, str]
+Runs = Callable[[Place, Any, Here], Awaitable[dict[str, Any]]]
 _BOTH = ("pass or fail", "approve or reject")
 
 
@@ -27,11 +28,11 @@ def add_line(graph: Graph, places: Sequence[Place], end: str) -> None:
         add_step(graph, place, following, end)
 
 
-def add_step(graph: Graph, place: Place, following: str, end: str) -> None:
+def add_step(graph: Graph, place: Place, following: str, end: str, run: Runs = work) -> None:
     """A step, its gate and its question, and the edges from them: on to `following`, or to `end` where it fails."""
     step = place.step
     note = {"troupe_kind": "step", "troupe_note": step.agent.title or step.objective}
-    graph.add_node(step.name, Node(partial(work, place), step.name, step.graphs), metadata=note)
+    graph.add_node(step.name, Node(partial(run, place), step.name, step.graphs), metadata=note)
     if not isinstance(step.gate, Gate):
         if following == end:
             graph.add_edge(step.name, following)
@@ -40,7 +41,7 @@ def add_step(graph: Graph, place: Place, following: str, end: str) -> None:
         return
     checks = step.gate.checks.for_author(step.agent)
     judged, asked = f"{step.name}.gate", f"{step.name}.ask"
-    graph.add_conditional_edges(step.name, Choice(_worked(step)), {"submitted": judged, "failed": end})
+    graph.add_conditional_edges(step.name, Choice(_worked(place)), {"submitted": judged, "failed": end})
     graph.add_node(
         judged,
         Node(partial(judge, place), judged),
@@ -56,13 +57,13 @@ def add_step(graph: Graph, place: Place, following: str, end: str) -> None:
         after["fail"] = end
     if step.gate.then == "ask":
         after["ask"] = asked
-    graph.add_conditional_edges(judged, Choice(_worded(_judged(step), after)), after)
+    graph.add_conditional_edges(judged, Choice(_worded(_judged(place), after)), after)
     if step.gate.then == "ask":
         look = {"troupe_kind": "ask", "troupe_label": "ask a person"}
         graph.add_node(asked, Node(partial(ask_person, place), asked), metadata=look)
         said: Ways = {"approve or reject": end} if last else {"approve": following, "reject": end}
         said["respond"] = step.name
-        graph.add_conditional_edges(asked, Choice(_worded(_answered(step), said)), said)
+        graph.add_conditional_edges(asked, Choice(_worded(_answered(place), said)), said)
 
 
 def exit_of(step: Step) -> str:
@@ -109,37 +110,39 @@ def _ended(step: Step) -> Route:
     return route
 
 
-def _worked(step: Step) -> Route:
+def _worked(place: Place) -> Route:
     def route(state: Any) -> str:
-        done = state["deliverables"][step.name]
+        done = state["deliverables"][place.name(state)]
         return "submitted" if done.status in ("submitted", "partial", "accepted") else "failed"
 
     return route
 
 
-def _judged(step: Step) -> Route:
-    """A deliverable that is settled goes on, whoever settled it; else the gate's decision says where to."""
-
-    def route(state: Any) -> str:
-        done = state["deliverables"][step.name]
-        verdict = _verdict(state, done)
-        if done.status == "accepted" or (done.usable and verdict.decision in ("pass", "partial")):
-            return "pass"
-        if done.status in ("failed", "skipped"):
-            return "fail"
-        return f"rollback {verdict.blame}" if verdict.decision == "rollback" else str(verdict.decision)
-
-    return route
+def _judged(place: Place) -> Route:
+    return lambda state: judged_way(state, place.name(state))
 
 
-def _answered(step: Step) -> Route:
-    def route(state: Any) -> str:
-        done = state["deliverables"][step.name]
-        if _verdict(state, done).decision == "rework":
-            return "respond"
-        return "approve" if done.usable else "reject"
+def judged_way(state: Any, name: str) -> str:
+    """Where a gate's verdict leads: a deliverable that is settled goes on, whoever settled it; else as was decided."""
+    done = state["deliverables"][name]
+    verdict = _verdict(state, done)
+    if done.status == "accepted" or (done.usable and verdict.decision in ("pass", "partial")):
+        return "pass"
+    if done.status in ("failed", "skipped"):
+        return "fail"
+    return f"rollback {verdict.blame}" if verdict.decision == "rollback" else str(verdict.decision)
 
-    return route
+
+def _answered(place: Place) -> Route:
+    return lambda state: answered_way(state, place.name(state))
+
+
+def answered_way(state: Any, name: str) -> str:
+    """Where a person's answer about a deliverable leads."""
+    done = state["deliverables"][name]
+    if _verdict(state, done).decision == "rework":
+        return "respond"
+    return "approve" if done.usable else "reject"
 
 
 def _verdict(state: Any, done: Deliverable) -> Judgement:

@@ -73,6 +73,10 @@ class Place:
         """The place in this run, where part of it is decided at run time."""
         return self
 
+    def name(self, state: Any) -> str:
+        """The step's name in this run."""
+        return self.step.name
+
 
 def brief_for(place: Place, state: Any) -> Brief:
     """What a step gets: every usable earlier result, of which those it needs in full."""
@@ -133,14 +137,15 @@ async def work(place: Place, state: Any, here: Here) -> dict[str, Any]:
 
 async def deliver(place: Place, brief: Brief, state: Any, here: Here) -> dict[str, Any]:
     """The step's deliverable for this brief."""
+    place = place.at(state)
     step = place.step
     path = here.path(step.name)
     if place.bounded:
         brief = brief.model_copy(update={"limits": here.scope.left()})
     here.emit(StepStarted(now(), path, step.agent.name, brief.round, place.index + 1, place.total))
-    outcome = await here.call(step.agent, brief, state, schema=step.returns)
-    done = _settled(step, brief, outcome, state)
-    _finished(here, path, done, outcome)
+    outcome = await here.within(step.name).call(step.agent, brief, state, schema=step.returns)
+    done = settled(step, brief, outcome, state)
+    finished(here, path, done, outcome)
     if done.status != "submitted":
         progress(here, state, done, place.total)
     update: dict[str, Any] = {"deliverables": {step.name: done}}
@@ -184,7 +189,7 @@ def economical(agent: Agent) -> Agent:
     return agent
 
 
-def _settled(step: Step, brief: Brief, outcome: Outcome, state: Any) -> Deliverable:
+def settled(step: Step, brief: Brief, outcome: Outcome, state: Any) -> Deliverable:
     """The deliverable that an outcome makes; what an earlier round left is not lost by a later one's failure."""
     last: Deliverable | None = state.get("deliverables", {}).get(step.name)
     before = last.usage if last is not None else NO_USAGE
@@ -219,6 +224,7 @@ def _settled(step: Step, brief: Brief, outcome: Outcome, state: Any) -> Delivera
 
 async def judge(place: Place, state: Any, here: Here) -> dict[str, Any]:
     """Let a step's gate judge it; verdict and decision are state, so that the edge is a pure function."""
+    place = place.at(state)
     step = place.step
     gate, submitted = step.gate, state["deliverables"][step.name]
     assert isinstance(gate, Gate)  # noqa: S101 - a gate node exists only where a gate does
@@ -305,6 +311,7 @@ async def _undo(step: Step, last: Deliverable, state: Any, here: Here) -> None:
 
 async def ask_person(place: Place, state: Any, here: Here) -> dict[str, Any]:
     """Ask a person about a deliverable that did not pass; in a node of its own, because it starts again on resume."""
+    place = place.at(state)
     step = place.step
     submitted: Deliverable = state["deliverables"][step.name]
     key = f"{step.name}#{submitted.rounds}"
@@ -414,7 +421,8 @@ def why(done: Deliverable) -> str:
     return done.reason.message if done.reason else done.status
 
 
-def _finished(here: Here, path: str, done: Deliverable, outcome: Outcome) -> None:
+def finished(here: Here, path: str, done: Deliverable, outcome: Outcome) -> None:
+    """Tell that a step's round has ended."""
     used = outcome.usage
     here.emit(
         StepFinished(

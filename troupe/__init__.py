@@ -57,10 +57,13 @@ if TYPE_CHECKING:
     from troupe.graphs.fanout import each as each
     from troupe.graphs.gates import Gate as Gate
     from troupe.graphs.gates import gate as gate
+    from troupe.graphs.guards import Guards as Guards
+    from troupe.graphs.hierarchical import hierarchical as hierarchical
     from troupe.graphs.joins import first as first
     from troupe.graphs.joins import quorum as quorum
     from troupe.graphs.joins import within as within
     from troupe.graphs.merging import merge as merge
+    from troupe.graphs.mesh import mesh as mesh
     from troupe.graphs.parallel import parallel as parallel
     from troupe.graphs.sequential import sequential as sequential
     from troupe.graphs.state import TeamState as TeamState
@@ -90,8 +93,11 @@ _MODULES = {
     "graphs.conflicts": ["Conflict"],
     "graphs.fanout": ["each"],
     "graphs.gates": ["Gate", "gate"],
+    "graphs.guards": ["Guards"],
+    "graphs.hierarchical": ["hierarchical"],
     "graphs.joins": ["first", "quorum", "within"],
     "graphs.merging": ["merge"],
+    "graphs.mesh": ["mesh"],
     "graphs.parallel": ["parallel"],
     "graphs.sequential": ["sequential"],
     "graphs.state": ["TeamState"],

@@ -55,6 +55,16 @@ PATTERNS: dict[str, Entry] = {
             "branches work at once: interface, backend, data and security, then integrated and validated",
             "graphs.parallel:parallel",
         ),
+        Entry(
+            "hierarchical",
+            "levels: architects decide and delegate, engineers build, ask above, and are judged by what was decided",
+            "graphs.hierarchical:hierarchical",
+        ),
+        Entry(
+            "mesh",
+            "a hub gives work to a pool of fifteen, round by round; peers hand on and share a board",
+            "graphs.mesh:mesh",
+        ),
     )
 }
 

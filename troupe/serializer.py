@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import ormsgpack
@@ -27,6 +28,7 @@ from pydantic import ValidationError
 
 from troupe.agents import contracts, notes
 from troupe.agents.errors import Blocked, complaints
+from troupe.graphs import alignment, assignments, board, delegation, guidance, hub, planning
 from troupe.graphs.conflicts import Conflict
 
 Named = tuple[str, str]
@@ -44,6 +46,26 @@ OURS: frozenset[Named] = frozenset(
         notes.Escalation,
         notes.Handoff,
         Conflict,
+        assignments.Assignment,
+        assignments.Packet,
+        board.Entry,
+        hub.Answered,
+        hub.Course,
+        hub.Criterion,
+        hub.Decided,
+        hub.Move,
+        hub.Task,
+        hub.Squad,
+        alignment.Criterion,
+        delegation.Coordination,
+        delegation.Correction,
+        delegation.Directive,
+        delegation.Package,
+        guidance.Escalated,
+        planning.Planned,
+        planning.PlannedCoordination,
+        planning.PlannedDirective,
+        planning.PlannedPackage,
     )
 )
 _CONSTRUCTORS = (EXT_CONSTRUCTOR_SINGLE_ARG, EXT_CONSTRUCTOR_POS_ARGS, EXT_CONSTRUCTOR_KW_ARGS, EXT_PYDANTIC_V2)
@@ -121,10 +143,16 @@ class StrictSerializer(JsonPlusSerializer):
             )
         if code == EXT_PYDANTIC_V2 and (module, name) in self.types:
             try:
-                return getattr(importlib.import_module(module), name)(**named[2])
+                return _class(module, name)(**named[2])
             except ValidationError as error:
                 raise Blocked(f"A stored {name} is not valid: {complaints(error)}.") from None
         return self._build(code, data)
+
+
+@lru_cache(maxsize=256)
+def _class(module: str, name: str) -> Any:
+    """A type that may be loaded; a state of thousands of values is read as fast as its values are."""
+    return getattr(importlib.import_module(module), name)
 
 
 def types_of(graph: Any) -> set[Named]:

@@ -11,6 +11,16 @@ from troupe.graphs.team import Team
 _TEAMS: dict[str, Team] = {name: entry.make().compile() for name, entry in PATTERNS.items()}
 
 
+def hierarchical() -> Team:
+    """Two levels that decide, and one that works."""
+    return _TEAMS["hierarchical"]
+
+
+def mesh() -> Team:
+    """A hub and a pool of fifteen."""
+    return _TEAMS["mesh"]
+
+
 def parallel() -> Team:
     """Four branches at once, integrated and validated."""
     return _TEAMS["parallel"]

@@ -123,6 +123,8 @@ class SqliteStore(AsyncInThreads, SqliteSaver):
         """Make the tables."""
         if self.is_setup:
             return
+        # A checkpoint has 2 to 3 KB: of the usual pages of 4 KB, each would hold one and be half empty.
+        self.conn.execute("PRAGMA page_size=8192")
         super().setup()
         self.conn.executescript(_TABLES)
         (found,) = self.conn.execute("PRAGMA user_version").fetchone()

@@ -65,7 +65,7 @@ class _Inventor:
         if isinstance(kind, list):
             kind = next((one for one in kind if one != "null"), "null")
         if kind == "object":
-            return self._object(shape, depth)
+            return self._object(shape, depth, nth)
         if kind == "array":
             return self._array(shape, name, depth)
         if kind in ("integer", "number"):
@@ -77,10 +77,11 @@ class _Inventor:
     def _named(self, shape: dict[str, Any]) -> dict[str, Any]:
         return self.defs.get(str(shape["$ref"]).rpartition("/")[2], {}) if "$ref" in shape else shape
 
-    def _object(self, shape: dict[str, Any], depth: int) -> dict[str, Any]:
+    def _object(self, shape: dict[str, Any], depth: int, nth: int = 0) -> dict[str, Any]:
+        """An object; several of a list are told apart by what is chosen from a closed list."""
         needed = set(shape.get("required", ()))
         made = {
-            name: self.value(one, name, depth + 1)
+            name: self.value(one, name, depth + 1, nth if isinstance(one, dict) and "enum" in one else 0)
             for name, one in shape.get("properties", {}).items()
             if name in needed or (depth < _DEEP - 1 and _numeric(one))
         }
@@ -92,8 +93,13 @@ class _Inventor:
         made = [self.value(one, name, depth + 1) for one in shape.get("prefixItems", ())]
         count = max(shape.get("minItems", 0), 1 if depth < _DEEP and "items" in shape and not made else 0)
         rest = range(min(count, shape.get("maxItems", count)) - len(made))
-        differ = 1 if shape.get("uniqueItems") else 0
+        differ = 1 if shape.get("uniqueItems") or self._chooses(shape.get("items")) else 0
         return made + [self.value(shape.get("items", {}), name, depth + 1, number * differ) for number in rest]
+
+    def _chooses(self, shape: Any) -> bool:
+        """Whether it is an object with something from a closed list, which says what each of several is about."""
+        shape = self._named(shape) if isinstance(shape, dict) else {}
+        return any(isinstance(one, dict) and "enum" in one for one in shape.get("properties", {}).values())
 
     def _number(self, shape: dict[str, Any], whole: bool, nth: int) -> float | int:
         low = shape.get("minimum", shape.get("exclusiveMinimum"))

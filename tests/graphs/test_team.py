@@ -36,6 +36,7 @@ from troupe import (
     scripted,
     sequential,
 )
+from troupe.agents import scope as scopes
 from troupe.agents.models.scripted import ScriptedChatModel
 
 DRAFT, CHECK = agent("draft", "Write."), agent("check", "Check.")
@@ -373,3 +374,44 @@ def test_work_by_hand_on_the_state_is_possible() -> None:
     team.update_state(THREAD, {"deliverables": {"draft": done.but(content="corrected by hand")}}, as_node="draft")
     team.invoke(None, THREAD, context=TeamContext(models=model))
     assert "corrected by hand" in text_asked(model, 1) and steps_asked(model) == ["draft", "check"]
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_whoever_is_cancelled_again_and_again_still_leaves_in_good_order(streamed: bool) -> None:
+    began, left = asyncio.Event(), asyncio.Event()
+
+    async def slow(brief: Brief) -> str:
+        began.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            for _ in range(5):  # a client takes several turns of the event loop to close its connection
+                await asyncio.sleep(0)
+            left.set()
+        return "never"
+
+    team = sequential(slow).compile()
+
+    async def read() -> None:
+        if streamed:
+            async for _ in team.astream({"task": "hi"}):
+                pass
+        else:
+            await team.ainvoke({"task": "hi"})
+
+    reader = asyncio.create_task(read())
+    await began.wait()
+    while not reader.done():  # as web servers do
+        reader.cancel()
+        await asyncio.sleep(0)
+    assert reader.cancelled()
+    await asyncio.wait_for(left.wait(), 5)
+
+
+async def test_a_turn_that_nobody_can_go_on_with_leaves_no_journal_behind() -> None:
+    before = len(scopes._process_journal._books)
+    await sequential(DRAFT).compile().ainvoke({"task": "hi"})
+    assert len(scopes._process_journal._books) == before
+    config: Any = {"configurable": {"thread_id": "kept for going on"}}
+    await sequential(DRAFT).compile(InMemorySaver()).ainvoke({"task": "hi"}, config)
+    assert any(root.startswith("kept%20for%20going%20on/") for root in scopes._process_journal._books)

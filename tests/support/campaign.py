@@ -3,7 +3,8 @@
 One parent imports everything and forks a child for each life of a run, so that a life costs milliseconds. The loopback
 server's log is the ground truth of paid calls. Prints one JSON line per kill.
 
-    python -m tests.support.campaign --folder F --log server.jsonl [--durability async] [--steps 3] [--every 1]
+    python -m tests.support.campaign --folder F --log server.jsonl [--team parallel] [--durability async] [--steps 3]
+        [--every 1]
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 import langchain_openai  # noqa: F401 - imported before the forks
 
-from troupe import StoreError, agent, resume, run, sequential
+from troupe import Brief, StoreError, agent, parallel, resume, run, sequential
 from troupe.agents.money.prices import known
 from troupe.graphs.team import TeamGraph
 from troupe.sqlite import SqliteStore
@@ -35,6 +36,21 @@ MODEL = "openai:gpt-4o-mini"
 def team(steps: int) -> TeamGraph:
     """A chain whose answers tell which step they are of."""
     return sequential(*(agent(f"step-{number}", f"You are step-{number}.") for number in range(1, steps + 1)))
+
+
+async def joined(brief: Brief) -> str:
+    """What the branches of a fan-out delivered."""
+    return ", ".join(brief.deliverables[name].content for name in brief.needs)
+
+
+def fan_out(steps: int) -> TeamGraph:
+    """The same agents at once."""
+    return parallel(
+        *(agent(f"step-{number}", f"You are step-{number}.") for number in range(1, steps + 1)), merge=joined
+    )
+
+
+TEAMS = {"sequential": team, "parallel": fan_out}
 
 
 def count_writes(kill_at: int, when: str) -> list[str]:
@@ -104,13 +120,16 @@ def recorded(db: Path) -> list[str]:
 
 
 def main() -> None:
+    global team
     arguments = argparse.ArgumentParser()
+    arguments.add_argument("--team", choices=TEAMS)
     arguments.add_argument("--folder", type=Path, required=True)
     arguments.add_argument("--log", type=Path, required=True)
     arguments.add_argument("--durability", choices=("sync", "async"), default="sync")
     arguments.add_argument("--steps", type=int, default=3)
     arguments.add_argument("--every", type=int, default=1)
     given = arguments.parse_args()
+    team = TEAMS.get(given.team, team)
     known("gpt-4o-mini", "openai")  # reads the price table before the forks
     out = given.folder / "out.json"
     live(lambda: first_life(given.folder / "whole.db", given.steps, given.durability, 0, ""), out)

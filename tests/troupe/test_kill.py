@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.campaign import recorded
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -111,6 +113,49 @@ out.write_text(json.dumps(second_life(db, 5, "sync")))
     with closing(sqlite3.connect(tmp_path / "shared.db")) as connection:
         query = "SELECT COUNT(*) FROM checkpoints WHERE checkpoint_ns = '' GROUP BY parent_checkpoint_id"
         assert {count for (count,) in connection.execute(query)} == {1}, "one history, in which nothing forks"
+
+
+def of_a_fan_out(kills: list[dict[str, Any]], branches: int) -> None:
+    """Every branch delivered, what was recorded is asked once, and what was in flight at most once more."""
+    for kill in kills:
+        assert kill["status"] == "completed", kill
+        answers = {f"step-{number}": f"answer {number}" for number in range(1, branches + 1)}
+        assert kill["contents"] == {**answers, "joined": ", ".join(answers.values())}, kill
+        assert kill["calls"] == branches, kill
+        assert all(kill["asked"][who] == 1 for who in kill["recorded"]), kill
+        assert max(kill["asked"].values()) <= 2, kill
+
+
+@pytest.mark.parametrize(("durability", "every"), [("sync", 5), ("async", 6)])
+def test_a_fan_out_killed_at_any_write_goes_on_and_repeats_no_recorded_call(
+    durability: str, every: int, paid: Paid, tmp_path: Path
+) -> None:
+    options = ("--team", "parallel", "--steps", "4", "--durability", durability, "--every", str(every))
+    kills = campaign(paid, tmp_path / "runs", *options)
+    assert sum(kill["killed"] for kill in kills) >= 8
+    assert any(0 < len(kill["recorded"]) < 4 for kill in kills), "some die while branches are under way"
+    of_a_fan_out(kills, 4)
+
+
+def test_branches_that_had_ended_when_a_process_died_in_flight_of_another_are_not_asked_again(
+    paid: Paid, tmp_path: Path
+) -> None:
+    """Step 4 hangs; the three others have answered, and been recorded, when the process is killed."""
+    db = tmp_path / "runs.db"
+    code = "import sys, tests.support.campaign as c; c.team = c.fan_out; "
+    first = f"{code} c.first_life(c.Path(sys.argv[1]), 4, 'sync', 0, '')"
+    with subprocess.Popen([sys.executable, "-c", first, str(db)], cwd=ROOT, env=paid.environment) as child:
+        deadline = time.monotonic() + 60
+        while len(recorded(db)) < 3 and child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        child.kill()
+    assert (child.returncode, paid.asked(), len(recorded(db))) == (-signal.SIGKILL, 4, 3)
+    again = f"{code} print(c.json.dumps(c.second_life(c.Path(sys.argv[1]), 4, 'sync')))"
+    command = [sys.executable, "-c", again, str(db)]
+    done = subprocess.run(command, cwd=ROOT, env=paid.environment, capture_output=True, text=True)
+    ended = json.loads(done.stdout)
+    assert (ended["status"], ended["contents"]["joined"]) == ("completed", "answer 1, answer 2, answer 3, answer 4")
+    assert paid.asked() == 5, "step 4 once more, and nobody else"
 
 
 NESTED = """
