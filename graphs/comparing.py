@@ -29,7 +29,9 @@ async def compare(
         update["deliverables"] = _unread(outcome, merge, state)
     # After a rework, one that was ruled on keeps its ruling, and one that is not there any more stands no longer.
     past = {key: one.model_copy(update={"stands": False}) for key, one in known.items()}
-    update["conflicts"] = past | {one.id: known.get(one.id, one).model_copy(update={"stands": True}) for one in found}
+    update["conflicts"] = past | {
+        one.id: known.get(one.id, one).model_copy(update={"stands": True, "rounds": one.rounds}) for one in found
+    }
     return update
 
 

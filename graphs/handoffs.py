@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from troupe.agents.brief import fence
 from troupe.agents.contracts import Deliverable
-from troupe.agents.notes import Handoff
+from troupe.agents.notes import Handoff, Notes
 from troupe.graphs.assignments import Assignment, Packet
 from troupe.graphs.board import Entry, written
 from troupe.prompts import load, render
 
 _FACTS = 12
+
+
+@lru_cache(maxsize=256)
+def notes_of(peers: tuple[str, ...]) -> type[Notes]:
+    """The schema of notes in which work can be handed to these peers and to nobody else.
+
+    >>> notes_of(("ada",)).model_json_schema()["$defs"]["Handoff"]["properties"]["to"]["enum"]
+    ['ada']
+    """
+
+    class Offered(Notes):
+        @classmethod
+        def model_json_schema(cls, *_: Any, **__: Any) -> dict[str, Any]:
+            shape = copy.deepcopy(Notes.model_json_schema())
+            shape["$defs"]["Handoff"]["properties"]["to"]["enum"] = list(peers)
+            return shape
+
+    Offered.__name__ = "Notes"
+    return Offered
 
 
 def wishes(assignments: Mapping[str, Assignment], done: Mapping[str, Deliverable]) -> list[Assignment]:

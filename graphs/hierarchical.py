@@ -35,10 +35,10 @@ from troupe.agents.matching import described
 from troupe.agents.text import fit, shorten, tokens
 from troupe.graphs.delegation import Coordination, Correction, Directive, Package, coordinated, delegated, in_force
 from troupe.graphs.gates import Gate
-from troupe.graphs.guidance import bounded, for_manager
+from troupe.graphs.guidance import ESCALATIONS, bounded, for_manager
 from troupe.graphs.levels import Level, Levels, levels
 from troupe.graphs.node import Choice, Here, Node, Sent, now
-from troupe.graphs.packages import Criteria, Escalations, Workshop
+from troupe.graphs.packages import Criteria, Escalations, Paused, Workshop, merge_paused
 from troupe.graphs.planning import Plan, Planned, kept, plan_schema, shown
 from troupe.graphs.state import SNAPSHOT_EVERY, TeamState, merge_latest
 from troupe.graphs.step import Step
@@ -101,6 +101,8 @@ class HierarchyState(TeamState, total=False):
     """What had to be mended in the plans."""
     criteria: Criteria
     """By package and label (`P1/2`, `P1/D3`), whether the result meets it."""
+    paused: Annotated[dict[str, Paused], DeltaChannel(merge_paused, dict, snapshot_frequency=SNAPSHOT_EVERY)]
+    """The packages that wait for a person."""
     escalations: Escalations
     """Every question that went up, who was asked, and what came back."""
 
@@ -171,7 +173,8 @@ class _Hierarchy:
         graph = TeamGraph(
             name,
             [*managers, *who.implementation, self.report],
-            bound=len(who.managing) + 1 + 2 * self.width + supersteps([self.report], around=2),
+            # Each package is begun once, and once more for each question that a person may be asked about it.
+            bound=len(who.managing) + 1 + 2 * self.width * (2 + ESCALATIONS) + supersteps([self.report], around=2),
             own_state=HierarchyState,
             state_schema=state_schema,
             context_schema=context_schema,
@@ -263,11 +266,13 @@ class _Hierarchy:
             load("moves/direct", prompts), level=level, coordination=coordination, packages=packages, below=below
         )
         number = state.get("rounds", {}).get(step.name, 1)
+        designs = {one.name: done[one.name] for one in above if one.name in done and done[one.name].usable}
         return Brief(
             task=state["task"],
             step=step.name,
             objective=f"{step.objective}\n\n{text}" if step.objective else text,
-            deliverables={one.name: done[one.name] for one in above if one.name in done and done[one.name].usable},
+            deliverables=designs,
+            needs=tuple(designs),
             missing={one.name: why(done[one.name]) for one in above if one.name in done and not done[one.name].usable},
             guidance=tuple([*told, how.line()] if how.by else told),
             feedback=feedback_for(step.name, number, state),
@@ -314,16 +319,20 @@ class _Hierarchy:
         update["deliverables"] = {
             name: one if name in planned else one.but(required=False) for name, one in update["deliverables"].items()
         }
-        return {**update, "criteria": None, "escalations": None}
+        return {**update, "criteria": None, "escalations": None, "paused": None}
 
     def _next(self, state: Any) -> Any:
         """The packages whose needs are met, all at once; then the report on what there is."""
         packages: Mapping[str, Package] = state["packages"]
         done = state.get("deliverables", {})
-        ended = {one.id for one in packages.values() if one.step in done and done[one.step].status != "superseded"}
-        ready = [one for one in packages.values() if one.id not in ended and ended.issuperset(one.needs)]
-        if ready:
-            return [Send(one.owner, {"item": one.id}) for one in ready]
+        paused = state.get("paused", {})
+        open_ = ("submitted", "superseded")
+        ended = {one.id for one in packages.values() if one.step in done and done[one.step].status not in open_}
+        begun = ended | paused.keys()
+        ready = [one for one in packages.values() if one.id not in begun and ended.issuperset(one.needs)]
+        # A person is asked when there is nothing else to do.
+        if sent := ready or [one for one in packages.values() if one.id in paused]:
+            return [Send(one.owner, {"item": one.id}) for one in sent]
         return "all done" if any(done[one.step].usable for one in packages.values()) else "nothing usable"
 
     # --- the end ---

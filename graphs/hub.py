@@ -30,6 +30,7 @@ BOARD_TOKENS = 1500
 WORK_TOKENS = 4000
 SHOWN = 24
 """How many of the last results a hub sees with their content."""
+NOTICES = 16
 
 
 class Task(Said):
@@ -267,4 +268,6 @@ def shown_board(board: Mapping[str, Entry], about: str, limit: int = BOARD_TOKEN
 
 def shown_notices(notices: Sequence[str]) -> str:
     """What the engine has to say, as a section of a brief."""
-    return "\n# To note\n" + "\n".join(f"- {one}" for one in notices) + "\n" if notices else ""
+    more = [f"... and {len(notices) - NOTICES} more of the kind."] if len(notices) > NOTICES else []
+    lines = "".join(f"- {one}\n" for one in (*notices[:NOTICES], *more))
+    return f"\n# To note\n{lines}" if lines else ""

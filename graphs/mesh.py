@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
@@ -45,7 +45,7 @@ from troupe.graphs.branches import loop_of
 from troupe.graphs.builders import build
 from troupe.graphs.gates import Gate
 from troupe.graphs.guards import Guards
-from troupe.graphs.handoffs import takeover
+from troupe.graphs.handoffs import notes_of, takeover
 from troupe.graphs.hub import (
     Answered,
     Choices,
@@ -118,7 +118,7 @@ def mesh(
     Args:
         pool: who works: role names, agents, functions, graphs or `Step`s; None is the classic pool of fifteen.
         hub: who leads: a role name or agent that decides, and none of the pool.
-        gate: judges everybody's work who has no gate of their own.
+        gate: judges everybody's work who has no gate of their own, and the answer that the hub puts together.
         guards: how much a turn may do, and when it goes round in circles.
         embeddings: LangChain `Embeddings` to match needs with skills; words are compared without.
         name: of the graph.
@@ -134,7 +134,7 @@ def mesh(
     ['draft', 'check']
     """
     members = _members(pool, gate)
-    lead = _lead(hub, members)
+    lead = _lead(hub, members, gate)
     if not isinstance(guards, Guards):
         raise BuildError(f"guards= must be Guards(...), not {guards!r}.")
     by_name = {one.name: one for one in members}
@@ -255,9 +255,9 @@ class Mesh:
         if done.usable and done.notes is None:
             known = {name: at.done[name] for name in place.needs}
             brief = brief_for(place, {**state, "deliverables": known}).model_copy(update={"round": done.rounds})
-            peers = sorted(self.members.keys() - {member.name})
+            peers = tuple(sorted(self.members.keys() - {member.name}))
             text = render(load("moves/handoff", here.scope.prompts), peers=", ".join(peers))
-            done = await noted(done, member.agent, brief, state, here, peers=text)
+            done = await noted(done, member.agent, brief, state, here, peers=text, schema=notes_of(peers))
         return self._kept(done, member.gate is not None, update)
 
     async def team(self, item: str, state: Any, here: Here) -> dict[str, Any]:
@@ -299,7 +299,7 @@ class Mesh:
     async def _done(self, place: Place, state: Any, here: Here) -> dict[str, Any]:
         """The deliverable; under a gate after as many rounds as it takes, in a graph of its own."""
         if not isinstance(place.step.gate, Gate):
-            return await deliver(place, brief_for(place, state), state, here.within(place.step.name))
+            return await deliver(place, brief_for(place, state), state, here)
         name = place.step.name
         given = {key: state[key] for key in ("task", "messages", "turn", "origin") if key in state}
         needed = {one: state["deliverables"][one] for one in place.needs}
@@ -347,14 +347,11 @@ class Mesh:
         lacking = "; ".join(f"{one.step}: {one.status}" for one in ended if one.required and not one.usable)
         missing = f"\nMissing: {lacking}." if lacking else ""
         text = render(load("moves/conclude", here.scope.prompts), missing=missing)
-        step = Step(self.leader.agent, text, name="conclude", gate=None)
+        step = Step(self.leader.agent, text, name="conclude", gate=self.leader.gate)
         needs = tuple(one.step for one in parts)
         place = Place(step, len(ended), len(ended) + 1, [self._source(name, at) for name in needs], needs)
-        update["deliverables"] = {
-            **free,
-            **(await deliver(place, brief_for(place, {**state, "deliverables": done}), state, here))["deliverables"],
-        }
-        return update
+        made = await self._done(place, {**state, "deliverables": done}, here)
+        return {**made, "deliverables": {**free, **made["deliverables"]}}
 
     async def finish(self, state: Any, here: Here) -> dict[str, Any]:
         """End the turn: it is completed if the hub said so, every criterion is met and nothing needed failed."""
@@ -388,7 +385,7 @@ def _members(pool: Any, gate: Gate | None) -> list[Step]:
     return members
 
 
-def _lead(hub: Any, members: Sequence[Step]) -> Step:
+def _lead(hub: Any, members: Sequence[Step], gate: Gate | None) -> Step:
     lead = hub if isinstance(hub, Step) else Step(hub)
     if not lead.agent.can_decide:
         raise BuildError(f"The hub {lead.name!r} cannot decide. Use a role or an agent with a model.")
@@ -398,7 +395,10 @@ def _lead(hub: Any, members: Sequence[Step]) -> Step:
             f"The hub {lead.agent.name!r} is in its own pool. Take it out, or give another: hub=... "
             f"The pool has: {', '.join(one.name for one in members)}."
         )
-    return replace(lead, gate=None)
+    lead = lead.under(gate)
+    if isinstance(lead.gate, Gate):
+        lead.gate.checks.for_author(lead.agent)
+    return lead
 
 
 def _as(member: Step, one: Assignment) -> Step:

@@ -1,10 +1,12 @@
 """One work package, from its brief to its end: worked on, asked about, judged, and worked on again.
 
     work --> gate --> align --> end
-      \\-> escalate --> ... --> work        a question, to the next above, on up, at last to a person
+      \\-> escalate --> ... --> work        a question, to the next above, and on up
               ^--- align                   what reworks did not mend, once
+    ask --> work                           a way in of its own, for the answer of a person
 
-It is a graph of its own, so that no package waits for another's questions and reworks.
+It is a graph of its own, so that no package waits for another's questions and reworks. A question for a person ends it
+for now: the team does everything else that can be done, and then asks.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from troupe.agents.brief import fence
-from troupe.agents.contracts import Brief, Deliverable, Failed, Ok, Outcome, Reason
+from troupe.agents.contracts import Brief, Deliverable, Failed, Ok, Outcome, Reason, Value
 from troupe.agents.events import Judged, Notice
 from troupe.agents.race import lost
 from troupe.agents.text import shorten, summary
@@ -61,6 +63,20 @@ Escalations = Annotated[dict[str, Escalated], DeltaChannel(merge_latest, dict, s
 # Stands where a worker has no gate: its work is not accepted before the one who gave it has judged it.
 _LATER = gate(lambda _: True)
 _ROUND = 7  # the most nodes of one round
+
+
+class Paused(Value):
+    """What is to be remembered of a package that waits for a person; without a question it waits no more."""
+
+    asking: str = ""
+    finding: str = ""
+    sent_back: int = 0
+    stuck: bool = False
+
+
+def merge_paused(state: Mapping[str, Paused], writes: Sequence[Mapping[str, Paused] | None]) -> dict[str, Paused]:
+    """By package the last write; one that waits no more is forgotten."""
+    return {name: one for name, one in merge_latest(state, writes).items() if one.asking}
 
 
 class PackageState(TeamState, total=False):
@@ -130,40 +146,39 @@ class Workshop:
 
     def _loop(self) -> CompiledStateGraph[Any, Any, Any, Any]:
         name = self.step.name
+        align, escalate, ask = f"{name}.align", f"{name}.escalate", f"{name}.person"
         graph: Any = StateGraph(PackageState)
         look = {"troupe_kind": "step", "troupe_note": self.step.agent.title or self.step.objective}
         graph.add_node(name, Node(self._work, name, self.step.graphs), metadata=look)
-        graph.add_edge(START, name)
-        judges = f"{name}.gate" if self.gated else "align"
-        worked: Ways = {"submitted": judges, "question": "escalate", "for a person": "ask", "failed": END}
-        graph.add_conditional_edges(name, Choice(_way), worked)
+        graph.add_conditional_edges(START, Choice(_entry), {"new": name, "waiting": ask})
+        judges = f"{name}.gate" if self.gated else align
+        _lead(graph, name, {"submitted": judges, "question": escalate, "failed or ask": END})
         if self.gated:
-            self._add_gate(graph, name)
+            self._add_gate(graph, name, align)
         note = {"troupe_kind": "gate", "troupe_label": "align: criteria met"}
-        graph.add_node("align", Node(self._align, "align"), metadata=note)
-        ways: Ways = {"aligned or partial": END, "rework": name, "misaligned": "escalate", "for a person": "ask"}
-        graph.add_conditional_edges("align", Choice(_way), ways)
+        graph.add_node(align, Node(self._align, align), metadata=note)
+        _lead(graph, align, {"ended or ask": END, "rework": name, "question": escalate})
         note = {"troupe_kind": "gate", "troupe_label": "escalate: ask above"}
-        graph.add_node("escalate", Node(self._escalate, "escalate"), metadata=note)
-        ways = {"answered": name, "further up": "escalate", "for a person": "ask", "given up": END}
-        graph.add_conditional_edges("escalate", Choice(_way), ways)
-        graph.add_node("ask", Node(self._ask, "ask"), metadata={"troupe_kind": "ask", "troupe_label": "ask a person"})
-        graph.add_conditional_edges("ask", Choice(_way), {"answered": name, "approve or reject": END})
+        graph.add_node(escalate, Node(self._escalate, escalate), metadata=note)
+        _lead(graph, escalate, {"answered": name, "further up": escalate, "ended or ask": END})
+        look = {"troupe_kind": "ask", "troupe_label": "ask a person"}
+        graph.add_node(ask, Node(self._ask, ask), metadata=look)
+        _lead(graph, ask, {"answered": name, "approve or reject": END})
         return graph.compile(name=name)  # type: ignore[no-any-return]
 
-    def _add_gate(self, graph: Any, name: str) -> None:
+    def _add_gate(self, graph: Any, name: str, align: str) -> None:
         own = self.step.gate
         assert isinstance(own, Gate)  # noqa: S101 - asked before
         checks = own.checks.for_author(self.step.agent)
         judged_, asked = f"{name}.gate", f"{name}.ask"
         look = {"troupe_kind": "gate", "troupe_label": checks.words}
         graph.add_node(judged_, Node(partial(judge, self.place), judged_), metadata=look)
-        ways: Ways = {"pass": "align", "rework": name, "fail": END}
+        ways: Ways = {"pass": align, "rework": name, "fail": END}
         if own.then == "ask":
             ways["ask"] = asked
             look = {"troupe_kind": "ask", "troupe_label": "ask a person"}
             graph.add_node(asked, Node(partial(ask_person, self.place), asked), metadata=look)
-            said: Ways = {"approve": "align", "respond": name, "reject": END}
+            said: Ways = {"approve": align, "respond": name, "reject": END}
             graph.add_conditional_edges(asked, Choice(lambda state: answered_way(state, state["package"].step)), said)
         graph.add_conditional_edges(judged_, Choice(lambda state: judged_way(state, state["package"].step)), ways)
 
@@ -180,6 +195,8 @@ class Workshop:
         if package.step in done:
             known.append(package.step)
             given["rounds"] = {package.step: state.get("rounds", {}).get(package.step, 1)}
+        if (paused := state.get("paused", {}).get(item)) is not None:
+            given |= paused.model_dump() | _of_package(package, state)
         given |= {
             "deliverables": {name: done[name] for name in known if name in done},
             "package": package,
@@ -193,15 +210,18 @@ class Workshop:
         }
         out = await self.loop.ainvoke(given, {**here.framed(), "recursion_limit": self.bound})
         ended: Deliverable = out["deliverables"][package.step]
-        criteria = out.get("criteria") or unjudged(
-            package, criteria_of(package, under), f"There was nothing to judge: {why(ended)}"
-        )
+        criteria = out.get("criteria", {})
+        waits = out["way"] == "ask"
+        if not criteria and not waits:
+            criteria = unjudged(package, criteria_of(package, under), f"There was nothing to judge: {why(ended)}")
+        memo = {name: out[name] for name in Paused.model_fields if name in out} if waits else {}
         return {
             "deliverables": {package.step: ended},
             "rounds": {package.step: ended.rounds},
             "verdicts": out.get("verdicts", {}),
             "criteria": criteria,
             "escalations": out.get("escalations", {}),
+            "paused": {item: Paused(**memo)},
         }
 
     def _objective(self, package: Package, here: Here) -> str:
@@ -266,9 +286,9 @@ class Workshop:
         update: dict[str, Any] = {"criteria": found, "finding": finding}
         if aligned:
             done = done.but(status="accepted") if done.status == "submitted" else done
-            way = "aligned or partial"
+            way = "ended"
         elif final:
-            done, way = _partial(done, _unmet(package, found, said.feedback, outcome)), "aligned or partial"
+            done, way = _partial(done, _unmet(package, found, said.feedback, outcome)), "ended"
         elif state.get("sent_back", 0) < self.reworks:
             update["rounds"] = {package.step: done.rounds + 1}
             update["sent_back"] = state.get("sent_back", 0) + 1
@@ -276,11 +296,11 @@ class Workshop:
         else:
             done = _reopened(done)
             update |= self._open(self._misaligned(package, found, said.feedback, state), state)
-            way = "misaligned" if update["way"] == "question" else update["way"]
-        decision = "pass" if aligned else "partial" if way == "aligned or partial" else "rework"
+            way = update["way"]
+        decision = "pass" if aligned else "partial" if way == "ended" else "rework"
         by, path = package.by, here.path(package.step)
         here.emit(Judged(now(), path, aligned, score, decision, finding, done.rounds, by))  # type: ignore[arg-type]
-        if way == "aligned or partial":
+        if way == "ended":
             progress(here, state, done, state["spot"][1])
         return {**update, "deliverables": {package.step: done}, "way": way}
 
@@ -360,8 +380,8 @@ class Workshop:
             kind: Any = "stopped" if lost() is not None else "limit"
             done = _partial(done, Reason(kind=kind, message=f"{one.id} was not answered. {reason}", step=package.step))
             progress(here, state, done, state["spot"][1])
-            return {**update, "deliverables": {package.step: done}, "way": "given up"}
-        return {**update, "way": "for a person" if self._next(asked, state) == PERSON else "further up"}
+            return {**update, "deliverables": {package.step: done}, "way": "ended"}
+        return {**update, "way": "ask" if self._next(asked, state) == PERSON else "further up"}
 
     async def _ask(self, state: Any, here: Here) -> dict[str, Any]:
         """Ask a person; in a node of its own, because it starts again on resume."""
@@ -391,11 +411,11 @@ class Workshop:
             "criteria": _waived(state.get("criteria", {}), done),
             "escalations": {one.id: asked.model_copy(update=mine)},
             "asking": "",
-            "way": "approve or reject",
+            "way": "reject" if done.status == "failed" else "approve",
         }
 
     def _open(self, one: Escalated, state: Any) -> dict[str, Any]:
-        way = "for a person" if self._next(one, state) == PERSON else "question"
+        way = "ask" if self._next(one, state) == PERSON else "question"
         return {"escalations": {one.id: one}, "asking": one.id, "way": way}
 
     def _next(self, one: Escalated, state: Any) -> str:
@@ -415,9 +435,25 @@ class Workshop:
         }
 
 
-def _way(state: Any) -> str:
-    way: str = state["way"]
-    return way
+def _lead(graph: Any, node: str, ways: Ways) -> None:
+    """The ways from a node; those that lead to one place are one."""
+    joined = {part: word for word in ways for part in str(word).split(" or ")}
+    graph.add_conditional_edges(node, Choice(lambda state: joined[state["way"]]), ways)
+
+
+def _entry(state: Any) -> str:
+    return "waiting" if state.get("asking") else "new"
+
+
+def _of_package(package: Package, state: Any) -> dict[str, Any]:
+    """What the team's state holds of a package besides its deliverable."""
+    return {
+        "verdicts": {
+            name: one for name, one in state.get("verdicts", {}).items() if name.rpartition("#")[0] == package.step
+        },
+        "criteria": {name: one for name, one in state.get("criteria", {}).items() if one.package == package.id},
+        "escalations": {name: one for name, one in state.get("escalations", {}).items() if one.package == package.id},
+    }
 
 
 def _told(state: Any) -> tuple[str, ...]:

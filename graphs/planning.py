@@ -184,7 +184,7 @@ def kept(plan: Plan, delegates: bool, width: int) -> Planned:
 
 def shown(plan: Plan, delegates: bool, width: int) -> str:
     """A plan as Markdown: its author's deliverable."""
-    parts = [plan.design.strip()]
+    parts = [plan.design.strip() or "No design was given."]
     directives = [f"- {_of_directive(_short_directive(one))}" for one in plan.directives[:DIRECTIVES]]
     if directives:
         parts.append("\n".join(["## Directives", "", *directives]))

@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from troupe.agents.contracts import Deliverable, Reason
+from troupe.agents.events import Notice
 from troupe.agents.text import summary
 from troupe.graphs.assignments import Assignment, Numbers, needless, same, to_do
 from troupe.graphs.builders import BUILDERS
 from troupe.graphs.guards import Alarm, Guards, stalled
 from troupe.graphs.handoffs import circles, objection, packet, wish, wishes
-from troupe.graphs.hub import Course, Criterion, Decided, Move, Squad, Task
+from troupe.graphs.hub import NOTICES, Course, Criterion, Decided, Move, Squad, Task
 from troupe.graphs.matcher import Capabilities, Matcher
-from troupe.graphs.node import Here
+from troupe.graphs.node import Here, now
 from troupe.graphs.routing import choose, kept, price, ranked, standings
 from troupe.graphs.standpoint import Standpoint
 from troupe.graphs.step import Step
@@ -54,6 +55,7 @@ class Switchboard:
         round_ = Round(self, Standpoint(state))
         await self._follow(round_, decided, state, here)
         update = round_.update()
+        _tell(round_.course.notices, here)
         # What it gave out is in the assignments, each with its round; it need not be kept twice.
         move = decided.move.model_copy(update={"assignments": (), "teams": ()}) if decided.move else None
         return {**update, "decided": {number: decided.model_copy(update={"course": round_.course, "move": move})}}
@@ -64,6 +66,7 @@ class Switchboard:
         round_.hand_on()
         round_.next()
         update = round_.update()
+        _tell([one for one in round_.course.notices if one not in round_.at.course.notices], here)
         if round_.course != round_.at.course:  # most rounds end as they began
             number = str(round_.at.round)
             decided = round_.at.decided[number]
@@ -363,6 +366,12 @@ class Round:
             # Unless a person may give leave to go on, the hub has one more move: to judge what there is.
             if self.course.about != "hops":
                 self.course = self.course.but(last=True)
+
+
+def _tell(notices: Sequence[str], here: Here) -> None:
+    """Whoever looks on hears what the hub is told."""
+    for one in notices[:NOTICES]:
+        here.emit(Notice(now(), here.outer, one))
 
 
 def required(at: Standpoint) -> dict[str, Deliverable]:

@@ -163,6 +163,7 @@ async def noted(
     here: Here,
     above: str = _NULL,
     peers: str = _NULL,
+    schema: type[Notes] = Notes,
 ) -> Deliverable:
     """The deliverable with what its author says about it; without, where the author cannot say it as data."""
     if not author.can_decide:
@@ -174,9 +175,10 @@ async def noted(
         peers=peers,
     )
     asked = brief.model_copy(update={"objective": text, "previous": None, "feedback": "", "conversation": ()})
-    outcome = await here.call(economical(author), asked, state, purpose="decide", schema=Notes)
+    outcome = await here.call(economical(author), asked, state, purpose="decide", schema=schema)
     if isinstance(outcome, Ok):
-        return done.but(notes=outcome.value, usage=done.usage + outcome.usage)
+        notes = Notes.model_validate(outcome.value.model_dump())  # whatever lists the schema had closed
+        return done.but(notes=notes, usage=done.usage + outcome.usage)
     cause = outcome.cause if isinstance(outcome, Failed) else outcome.reason
     here.emit(Notice(now(), here.path(done.step), f"{author.name} gave no notes on its work: {cause}"))
     return done.but(usage=done.usage + outcome.usage)

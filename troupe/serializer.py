@@ -28,7 +28,7 @@ from pydantic import ValidationError
 
 from troupe.agents import contracts, notes
 from troupe.agents.errors import Blocked, complaints
-from troupe.graphs import alignment, assignments, board, delegation, guidance, hub, planning
+from troupe.graphs import alignment, assignments, board, delegation, guidance, hub, packages, planning
 from troupe.graphs.conflicts import Conflict
 
 Named = tuple[str, str]
@@ -62,6 +62,7 @@ OURS: frozenset[Named] = frozenset(
         delegation.Directive,
         delegation.Package,
         guidance.Escalated,
+        packages.Paused,
         planning.Planned,
         planning.PlannedCoordination,
         planning.PlannedDirective,

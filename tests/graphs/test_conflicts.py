@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from langgraph.checkpoint.sqlite import SqliteSaver
 from pydantic import BaseModel
 
-from tests.support.teams import Mortal, patient, roles_asked, steps_asked, text_asked
+from tests.support.teams import Crash, Mortal, patient, roles_asked, steps_asked, text_asked
 from troupe import (
     Conflict,
     Deliverable,

@@ -47,7 +47,7 @@ from troupe.agents.events import Event, Notice, Progress
 from troupe.graphs.delegation import Directive, delegated
 from troupe.graphs.guidance import bounded
 from troupe.graphs.levels import levels
-from troupe.graphs.planning import MOST, Plan, Planned, PlannedPackage
+from troupe.graphs.planning import MOST, Plan, Planned, PlannedPackage, plan_schema
 
 Said = Callable[[Brief], Any]
 
@@ -265,6 +265,7 @@ def test_directives_reach_every_brief_below_with_their_rationale_and_who_may_cha
     assert first in brief_text(worker.briefs["work"][0])
     assert list(record(result, "criteria")) == ["P1/1", "P1/D1", "P1/D2"]
     assert result["chief"].content in brief_text(lead.briefs["Plan"][0])
+    assert result["lead"].content in brief_text(worker.briefs["work"][0]), "the design, as a summary"
 
 
 def test_a_directive_reaches_those_whom_its_scope_names() -> None:
@@ -812,6 +813,53 @@ def test_while_one_waits_for_an_answer_the_others_are_judged_and_reworked() -> N
     assert state["status"] == "completed" and trail.count("fast.1#2") == 1
 
 
+def test_what_does_not_need_the_answer_is_done_before_a_person_is_asked(db: Path) -> None:
+    """b needs a, and c needs the one that asks: only c waits for the person."""
+    worker, asker = Actor("worker"), Actor("asker", notes=lambda b: escalation("Why?") if b.round < 3 else {})
+    lead = Actor(
+        "lead",
+        plan=plan(
+            package("worker", "a"), package("asker", "q"), package("worker", "b", "a"), package("worker", "c", "q")
+        ),
+        answer=NOBODY,
+    )
+    team = small(lead, worker, asker)
+    waiting = run(team, "a shop", thread="t", db=db)
+    assert waiting.status == "waiting" and order(worker) == ["worker.1", "worker.2"]
+    assert waiting["asker.1"].status == "submitted" and waiting["asker.1"].content == "asker.1 round 1"
+    again = resume("t", "Because.", target=team, db=db)
+    assert again.status == "waiting" and order(worker) == ["worker.1", "worker.2"]
+    result = resume("t", "Because of that, too.", target=team, db=db)
+    assert result.status == "completed" and order(worker) == ["worker.1", "worker.2", "worker.3"]
+    assert [one.guidance for one in record(result, "escalations").values()] == ["Because.", "Because of that, too."]
+    assert len(asker.briefs["work"]) == 3 and "paused" not in result.record
+
+
+def test_a_package_that_waits_remembers_its_reworks(db: Path) -> None:
+    lead = Actor("lead", answer=NOBODY, align=aligned(unmet=["1"]))
+    worker = Actor("worker", notes=lambda brief: escalation() if brief.round == 2 else {})
+    team = small(lead, worker)
+    assert run(team, "x", thread="t", db=db).status == "waiting"
+    waiting = resume("t", "Go on.", target=team, db=db)
+    assert waiting.status == "waiting" and "After 2 rounds of work" in waiting.waiting[0].question
+    assert "Not met (P1/1)" in worker.briefs["work"][2].feedback, "what was found before the question still holds"
+    result = resume("t", "Try again.", target=team, db=db)
+    assert (result.status, result["worker.1"].rounds) == ("partial", 4) and unmet(result) == ["P1/1"]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_nested_team_of_a_package_may_ask_a_person(which: int, db: Path) -> None:
+    inner = sequential(Actor("draft"), gate=gate(contains("never"), rework=0, then="ask"), name="writers")
+    lead = Actor("lead", plan=plan(("writers", "a"), ("writers", "b")))
+    team = hierarchical(None, lead, inner)
+    waiting = run(team, "x", thread="t", db=db)
+    asked = [one.id for one in waiting.waiting]
+    assert len(asked) == 2
+    assert resume("t", {asked[which]: "approve"}, target=team, db=db).status == "waiting"
+    result = resume("t", {asked[1 - which]: "approve"}, target=team, db=db)
+    assert result.status == "completed" and len(lead.briefs["Alignment"]) == 2
+
+
 def test_one_package_raises_only_so_many_questions() -> None:
     worker = Actor("worker", notes=lambda brief: escalation(f"Question {brief.round}?"))
     lead = Actor("lead")
@@ -1322,6 +1370,35 @@ def test_the_widest_plan_ends_within_its_bound() -> None:
     assert result["worker.1"].rounds == 1 + 3 + 10 + 1
     assert (result.status, unmet(result)) == ("partial", ["P1/1"])
     assert result["worker.100"].status == "accepted"
+
+
+def test_every_question_there_can_be_may_go_to_a_person(db: Path) -> None:
+    workers = [Actor(name, notes=lambda b: escalation(f"{b.round}?") if b.round <= 3 else {}) for name in ("a", "b")]
+    lead = Actor("lead", plan=plan(("a", "x"), ("b", "y")), answer=NOBODY, align=aligned(unmet=["1"]))
+    team = small(lead, *workers, width=2, reworks=0)
+    result = run(team, "x", thread="t", db=db)
+    rounds = 0
+    while result.status == "waiting":
+        rounds += 1
+        result = resume("t", {one.id: "Go on." for one in result.waiting}, target=team, db=db)
+    assert (rounds, result.status, unmet(result)) == (4, "partial", ["P1/1", "P2/1"])
+    assert [one.rounds for name, one in result.deliverables.items() if "." in name] == [5, 5]
+
+
+@pytest.mark.parametrize("name", ["align", "escalate", "ask", "person", "start", "P1"])
+def test_a_step_may_have_the_name_of_anything_inside(name: str) -> None:
+    lead = Actor("lead", plan=plan((name, "x")))
+    step = Step(Actor("worker"), name=name, gate=gate(contains("round"), then="ask"))
+    assert started(hierarchical(None, lead, step)).status == "completed"
+
+
+def test_each_manager_is_offered_the_implementers_and_no_one_else() -> None:
+    schema = plan_schema(["b", "a"], coordinates=False, delegates=True, width=3).model_json_schema()
+    assert schema["$defs"]["PlannedPackage"]["properties"]["owner"]["enum"] == ["b", "a"]
+    assert set(schema["properties"]) == {"design", "directives", "packages"}
+    assert (schema["properties"]["packages"]["minItems"], schema["properties"]["packages"]["maxItems"]) == (1, 3)
+    above = plan_schema(["a"], coordinates=True, delegates=False, width=3).model_json_schema()
+    assert set(above["properties"]) == {"design", "directives", "coordination"}
 
 
 def test_with_the_built_in_model_and_gates_it_reaches_an_end() -> None:

@@ -838,7 +838,7 @@ def test_two_gated_assignments_of_one_agent_do_not_mix() -> None:
 
 
 def test_a_gate_that_asks_a_person_asks_inside_the_mesh(db: Path) -> None:
-    graph = team(gate=gate(lambda work: "never", rework=0, then="ask"))
+    graph = team(gate=gate(lambda work: "" if work.step == "conclude" else "no", rework=0, then="ask"))
     hub = [give(task("x", "a"), task("y", "b")), end()]
     first = run(graph, "the task", model=scripted(script(hub)), db=db, thread="t")
     assert first.status == "waiting" and {one.step for one in first.waiting} == {"a.1", "b.1"}
@@ -847,6 +847,16 @@ def test_a_gate_that_asks_a_person_asks_inside_the_mesh(db: Path) -> None:
     result = resume("t", answers, target=graph, model=model, db=db)
     assert (result.status, result.answer) == ("completed", "both")
     assert Counter(steps_asked(model)) == {"a.1": 1, "b.1": 1, "hub": 1, "conclude": 1}, "only notes, no work again"
+
+
+def test_the_answer_that_the_hub_puts_together_is_judged_too() -> None:
+    lines = {"conclude": ["bad", "good"]}
+    graph = team(gate=gate(lambda work: "no" if work.content == "bad" else ""))
+    result = go(graph, [give(task("x", "a"), task("y", "b")), end()], lines)
+    assert (result.status, result.answer, result["conclude"].rounds) == ("completed", "good", 2)
+    stubborn = team(gate=gate(lambda work: "no" if work.content == "bad" else "", rework=0, then="fail"))
+    failed = go(stubborn, [give(task("x", "a"), task("y", "b")), end()], lines)
+    assert (failed.status, failed.answer) == ("partial", "work 1 of b")
 
 
 class Ticket(BaseModel):
@@ -1085,6 +1095,14 @@ def test_what_it_tells_and_what_show_says(db: Path, capsys: pytest.CaptureFixtur
     run(team(), "the task", model=model, db=db, thread="t", listeners=[told.append])
     assert [one.kind for one in told] == ["run_started", "step_started", "step_finished", "progress", "run_finished"]
     assert (told[1].path, told[1].agent, told[3].done, told[3].total) == ("a.1", "a", 1, 1)
+
+
+def test_whoever_looks_on_hears_what_could_not_be_done() -> None:
+    told: list[Any] = []
+    tasks = [task(f"part {n}", "nobody") for n in range(40)]
+    go(team(guards=Guards(width=4)), [give(*tasks), end()], {"conclude": "x"}, listeners=[told.append])
+    notices = [one.text for one in told if one.kind == "notice"]
+    assert len(notices) == 16 and "not on the shortlist" in " ".join(notices) and "Guards.width" in " ".join(notices)
 
 
 def calls_of(hub: Sequence[Any], lines: Mapping[str, Any], graph: TeamGraph) -> int:

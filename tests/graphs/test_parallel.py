@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,10 +14,11 @@ from typing import Annotated, Any
 import pytest
 from langchain_core.messages import AIMessage
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
 from pydantic import BaseModel
 
 from tests.support.command import Shell
-from tests.support.teams import Crash, Mortal, paced, patient, steps_asked, text_asked
+from tests.support.teams import PRICE, Crash, Mortal, paced, patient, priced, steps_asked, text_asked
 from troupe import (
     Brief,
     BuildError,
@@ -306,9 +308,47 @@ def test_calls_of_a_losing_branch_that_were_not_made_yet_are_never_made() -> Non
 def test_a_nested_team_that_loses_gives_its_own_calls_up() -> None:
     stuck, other = Stuck(), Stuck("other")
     nested = parallel(stuck, sequential(other, name="deep"), A, name="nested")
-    result = go(parallel(Step(nested), says("quick"), join=first(1), merge=None), scripted(SAID))
+
+    async def quick(brief: Brief) -> str:
+        await asyncio.gather(stuck.begun.wait(), other.begun.wait())
+        return "quick"
+
+    result = go(parallel(Step(nested), quick, join=first(1)), scripted(SAID))
     assert (result.status, statuses(result)["nested"]) == ("completed", "skipped")
-    assert stuck.cancelled == stuck.calls and other.cancelled == other.calls
+    assert (stuck.cancelled, other.cancelled) == (1, 1)
+
+
+def test_a_graph_of_somebody_elses_that_loses_is_cancelled_whole() -> None:
+    stuck = Stuck()
+
+    async def node(state: Any) -> dict[str, Any]:
+        return {"messages": [AIMessage(await stuck(Brief(task="x")))]}
+
+    graph: Any = StateGraph(MessagesState)
+    graph.add_node("node", node)
+    graph.add_edge(START, "node")
+    foreign = Step(graph.compile(name="foreign"))
+    result = go(parallel(foreign, says("quick", stuck.begun), join=first(1)))
+    assert (result.status, statuses(result)["foreign"], stuck.cancelled) == ("completed", "skipped", 1)
+
+
+def test_nobody_waits_for_a_losing_function_that_only_its_thread_can_end() -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def stubborn(brief: Brief) -> str:
+        begun.set()
+        may_end.wait(60)
+        return "late"
+
+    def quick(brief: Brief) -> str:
+        begun.wait(60)
+        return "quick"
+
+    began = time.monotonic()
+    result = go(parallel(stubborn, quick, join=first(1)))
+    took = time.monotonic() - began
+    may_end.set()
+    assert (result.status, statuses(result)["stubborn"]) == ("completed", "skipped") and took < 20
 
 
 def test_a_race_inside_a_race_is_decided_by_itself() -> None:
@@ -380,8 +420,6 @@ def test_a_branch_missing_under_best_effort_or_within_makes_the_run_partial() ->
 
 
 def test_budget_that_ends_a_race_is_the_runs_reason() -> None:
-    from tests.support.teams import PRICE, priced
-
     result = go(parallel(A, B, C, join=first(3), merge=LEAD), priced(SAID), budget=10_000 * PRICE,
                 context=TeamContext(executor=Executor(cap=1)))  # fmt: skip
     assert result.status == "partial" and result.reason is not None and result.reason.kind == "limit"
@@ -580,6 +618,22 @@ def test_a_person_is_asked_where_the_join_needs_the_branch(db: Path) -> None:
     assert (done.status, statuses(done)["a"], done["lead"].sources) == ("completed", "skipped", ("b", "c"))
 
 
+def test_a_question_that_is_open_when_time_is_up_is_not_asked() -> None:
+    never = gate(contains("why"), rework=0, then="ask")
+    result = go(parallel(Step(A, gate=never), Stuck(), B, join=within(0.5), merge=LEAD), scripted(SAID))
+    assert (result.status, result.missing, result["lead"].sources) == ("partial", ("a", "stuck"), ("b",))
+
+
+def test_a_caller_that_lets_one_branch_run_at_a_time_is_asked_without_a_deadlock() -> None:
+    never = gate(contains("why"), rework=0, then="ask")
+    team = parallel(Step(A, gate=never), B, C, join=first(2), merge=LEAD).compile(checkpointer=InMemorySaver())
+    config: Any = {"configurable": {"thread_id": "t"}, "max_concurrency": 1}
+    state = asyncio.run(
+        asyncio.wait_for(team.ainvoke({"task": "x"}, config, context=TeamContext(models=scripted(SAID))), 30)
+    )
+    assert [one.value["step"] for one in state["__interrupt__"]] == ["a"]
+
+
 def test_a_losing_branch_is_not_reviewed_or_reworked_any_more() -> None:
     held = asyncio.Event()
 
@@ -648,6 +702,61 @@ def test_what_qa_blames_goes_back_alone_and_no_more_often_than_the_gate_may() ->
         assert result["a"].rounds == result["c"].rounds == 1
     second = next(n for n, (step, _, _) in enumerate(model.asked) if step == "b" and n > 3)
     assert "b is wrong" in text_asked(model, second)
+
+
+def test_a_gated_branch_that_is_blamed_works_and_is_judged_again() -> None:
+    qa = Step(agent("qa", "Validate."), gate=gate(conclusion()))
+    team = parallel(reviewed(A, "judge"), B, merge=[LEAD, qa])
+    blame = Verdict(passed=False, blame="a", feedback="a is wrong")
+    lines = {
+        "a": ["a1", "a2", "a3"], "b": "b1", "lead": ["m1", "m2"], "judge": [BAD, GOOD, GOOD],
+        "qa": ["r1", blame, "r2", GOOD],
+    }  # fmt: skip
+    model = scripted(lines)
+    result = go(team, model)
+    assert (result.status, result["a"].content, result["a"].rounds, result["b"].rounds) == ("completed", "a3", 3, 1)
+    third = [n for n, (step, role, _) in enumerate(model.asked) if (step, role) == ("a", "a")][2]
+    assert "a is wrong" in text_asked(model, third) and "a2" in text_asked(model, third)
+
+
+def test_a_gated_branch_can_be_rolled_back_by_hand(db: Path) -> None:
+    team = parallel(reviewed(A, "judge"), B, merge=LEAD)
+    run(team, "x", model=scripted({**SAID, "judge": GOOD}), db=db, thread="t")
+    again = scripted({"a": ["bad", "good"], "judge": [BAD, GOOD], "lead": "again"})
+    result = rollback("t", "a", target=team, model=again, db=db)
+    assert (result.status, result["a"].content, result["a"].rounds) == ("completed", "good", 3)
+    assert steps_asked(again) == ["a", "a", "a", "a", "lead"]
+
+
+def test_a_plain_branch_beside_items_is_blamed_alone_and_an_item_cannot_be() -> None:
+    calls: list[str] = []
+
+    def note(brief: Brief) -> str:
+        calls.append(brief.step)
+        return brief.item
+
+    def team() -> Any:
+        qa = Step(agent("qa", "Validate."), gate=gate(conclusion()))
+        return parallel(each(Step(note, name="worker"), ["x", "y"]), A, merge=[LEAD, qa])
+
+    def lines(blame: str) -> dict[str, Any]:
+        verdict = Verdict(passed=False, blame=blame, feedback="wrong")
+        return {"a": ["a1", "a2"], "lead": ["m1", "m2"], "qa": ["r1", verdict, "r2", GOOD]}
+
+    result = go(team(), scripted(lines("a")))
+    assert (result.status, result["a"].content, sorted(calls)) == ("completed", "a2", ["worker.1", "worker.2"])
+    assert set(result["lead"].sources) == {"worker.1", "worker.2", "a"}
+    result = go(team(), scripted(lines("worker.1")))
+    assert (result.status, result["qa"].status, result["qa"].rounds) == ("partial", "partial", 1)
+
+
+def test_a_nested_race_is_run_anew_when_its_team_is_sent_back() -> None:
+    stuck = Stuck()
+    inner = parallel(stuck, A, join=first(1), merge=LEAD, name="inner")
+    team = sequential(Step(inner, gate=gate(contains("second"))))
+    result = go(team, scripted({"a": ["a1", "a2"], "lead": ["first", "second"]}))
+    assert (result.status, result["inner"].rounds, result.answer) == ("completed", 2, "second")
+    assert stuck.calls == stuck.cancelled == 2
 
 
 # --- one branch per item ---------------------------------------------------------------------------------------------
@@ -747,6 +856,19 @@ def test_one_item_or_a_thousand(count: int) -> None:
     assert list(result.deliverables)[:-1] == [f"worker.{number}" for number in range(1, count + 1)]
     progress = [(one.done, one.total) for one in told if one.kind == "progress"]
     assert progress == [(number, count + 1) for number in range(1, count + 2)]
+
+
+def test_its_graph_shows_where_items_come_from() -> None:
+    graph = parallel(each(worker(), ["x"]), A, merge=LEAD).compile().get_graph()
+    assert set(graph.nodes) == {
+        "__start__", "worker.items", "fork", "worker", "a", "join", "resolve", "lead", "finish", "__end__",
+    }  # fmt: skip
+    edges = {(one.source, one.target) for one in graph.edges}
+    assert edges >= {
+        ("__start__", "worker.items"), ("worker.items", "fork"), ("fork", "worker"), ("fork", "a"),
+        ("worker", "join"), ("a", "join"),
+    }  # fmt: skip
+    assert ("__start__", "a") not in edges
 
 
 def test_an_agent_sees_its_own_item_and_no_other() -> None:
