@@ -38,9 +38,9 @@ from troupe.graphs.gates import Gate
 from troupe.graphs.guidance import ESCALATIONS, bounded, for_manager
 from troupe.graphs.levels import Level, Levels, levels
 from troupe.graphs.node import Choice, Here, Node, Sent, now
-from troupe.graphs.packages import Criteria, Escalations, Paused, Workshop, merge_paused
+from troupe.graphs.packages import Criteria, Escalations, Paused, Workshop, merge_numbered, merge_paused
 from troupe.graphs.planning import Plan, Planned, kept, plan_schema, shown
-from troupe.graphs.state import SNAPSHOT_EVERY, TeamState, merge_latest
+from troupe.graphs.state import SNAPSHOT_EVERY, TeamState
 from troupe.graphs.step import Step
 from troupe.graphs.team import Redo, TeamGraph
 from troupe.graphs.wiring import add_step, supersteps
@@ -90,7 +90,7 @@ def replaced(state: Mapping[str, V], writes: Sequence[Mapping[str, V] | None]) -
 class HierarchyState(TeamState, total=False):
     """What a hierarchy keeps besides."""
 
-    plans: Annotated[dict[str, Planned], DeltaChannel(merge_latest, dict, snapshot_frequency=SNAPSHOT_EVERY)]
+    plans: Annotated[dict[str, Planned], DeltaChannel(merge_numbered, dict, snapshot_frequency=SNAPSHOT_EVERY)]
     """By manager, as they were given."""
     delegated: Annotated[dict[str, int], DeltaChannel(replaced, dict, snapshot_frequency=SNAPSHOT_EVERY)]
     """By manager, which version of the plan the packages are made of."""
@@ -350,7 +350,10 @@ class _Hierarchy:
             parts = parts or [usable[name] for name in managers if name in usable]
             return "\n\n".join(f"## {one.step}\n\n{one.content}" for one in parts)
 
-        return await settle([*self.levels.managers, self.report], state, here, answer, _cut(state))
+        done = state.get("deliverables", {})
+        ordered = {name: done[name] for name in [*packages, *done] if name in done}  # not as they arrived
+        whole = {**state, "deliverables": ordered}
+        return await settle([*self.levels.managers, self.report], whole, here, answer, _cut(state))
 
 
 @dataclass(frozen=True)

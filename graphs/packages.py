@@ -11,10 +11,11 @@ for now: the team does everything else that can be done, and then asks.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from langgraph.channels import DeltaChannel
 from langgraph.graph import END, START, StateGraph
@@ -57,8 +58,24 @@ from troupe.graphs.work import (
 )
 from troupe.prompts import load, render
 
-Criteria = Annotated[dict[str, Criterion], DeltaChannel(merge_latest, dict, snapshot_frequency=SNAPSHOT_EVERY)]
-Escalations = Annotated[dict[str, Escalated], DeltaChannel(merge_latest, dict, snapshot_frequency=SNAPSHOT_EVERY)]
+V = TypeVar("V")
+
+
+def merge_numbered(state: Mapping[str, V], writes: Sequence[Mapping[str, V] | None]) -> dict[str, V]:
+    """By key the last write, in the order of the keys and their numbers: who wrote first changes nothing.
+
+    >>> list(merge_numbered({"P10/1": 1}, [{"P2/D1": 2}, {"P2/3": 3}]))
+    ['P2/3', 'P2/D1', 'P10/1']
+    """
+    return dict(sorted(merge_latest(state, writes).items(), key=lambda one: _numbered(one[0])))
+
+
+def _numbered(key: str) -> list[tuple[str, int]]:
+    return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", key)]
+
+
+Criteria = Annotated[dict[str, Criterion], DeltaChannel(merge_numbered, dict, snapshot_frequency=SNAPSHOT_EVERY)]
+Escalations = Annotated[dict[str, Escalated], DeltaChannel(merge_numbered, dict, snapshot_frequency=SNAPSHOT_EVERY)]
 
 # Stands where a worker has no gate: its work is not accepted before the one who gave it has judged it.
 _LATER = gate(lambda _: True)

@@ -996,6 +996,29 @@ def test_a_worker_that_fails_keeps_the_others_and_whoever_needs_it_knows() -> No
     assert unmet(result) == ["P2/1"] and "no disk" in record(result, "criteria")["P2/1"].finding
 
 
+@pytest.mark.parametrize("order", list(itertools.permutations((0.0, 0.02, 0.04))))
+def test_the_order_of_arrival_changes_nothing(order: tuple[float, ...], db: Path) -> None:
+    """Neither the reason, nor what the report is written on, nor the record; read back from a database, too."""
+    pauses = dict(zip("abc", order, strict=True))
+
+    async def work(brief: Brief) -> str:
+        await asyncio.sleep(pauses[brief.step[0]])
+        if brief.step != "c.1":
+            raise ValueError(f"{brief.step} is broken")
+        return "done"
+
+    workers = [Step(work, name=name) for name in "abc"]
+    lead = Actor("lead", plan=plan(("a", "1"), ("b", "2"), ("c", "3")), align=aligned(unmet=["1"]), answer=NOBODY)
+    team = hierarchical(None, lead, workers, reworks=0)
+    run(team, "x", thread="t", db=db)
+    result = resume("t", "Go on.", target=team, db=db)
+    assert result.reason is not None and result.reason.message == "ValueError: a.1 is broken"
+    assert list(record(result, "criteria")) == ["P1/1", "P2/1", "P3/1"]
+    said = lead.briefs["work"][0]
+    assert list(said.missing) == ["a.1", "b.1"]
+    assert said.objective.index("P1/1") < said.objective.index("P2/1") < said.objective.index("P3/1")
+
+
 def test_when_every_worker_fails_there_is_no_report() -> None:
     lead = Actor("lead")
     result = started(small(lead, Actor("worker", work=ValueError("no disk"))))  # type: ignore[arg-type]

@@ -1029,6 +1029,24 @@ def test_a_crash_at_any_call_loses_nothing_and_repeats_nothing(number: int, db: 
     assert total <= len(first.asked) + len(second.asked) <= total + 1
 
 
+def test_what_is_recorded_is_found_again_though_money_and_time_are_less(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from itertools import count
+
+    from troupe.agents.scope import RunScope
+
+    left = count()
+    monkeypatch.setattr(RunScope, "left", lambda self: f"Money left: {next(left)}.")
+    lines = {**script(HUB_LINES), "conclude": "fin"}
+    with pytest.raises(Crash):
+        run(team(), "x", context=TeamContext(models=scripted(lines), executor=Mortal("c.1")), db=db, thread="t")
+    again = scripted({**lines, HUB: HUB_LINES[2:]})
+    assert resume("t", target=team(), model=again, db=db).status == "completed"
+    assert Counter(steps_asked(again)) == {"c.1": 2, "hub": 1, "conclude": 1}
+    assert "Money left:" in text_asked(again, 0) and next(left) > 3
+
+
 def _rest(lines: Mapping[str, Any], first: Any) -> dict[str, Any]:
     said = Counter(step for step in steps_asked(first))
     return {step: lines[step] for step in said if step in lines and step != "hub"}
@@ -1089,10 +1107,14 @@ def test_a_users_own_state_and_context_go_along() -> None:
         mesh(pool("ab"), state_schema=Taken)
 
 
-def test_what_it_tells_and_what_show_says(db: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_it_tells_and_what_is_shown_of_it(db: Path) -> None:
     told: list[Any] = []
     model = scripted(script([give(task("x", "a"), criteria=["good"]), end(met=["c1"])]))
-    run(team(), "the task", model=model, db=db, thread="t", listeners=[told.append])
+    result = run(team(), "the task", model=model, db=db, thread="t", listeners=[told.append])
+    assert result.record["assignments"]["a.1"].line().startswith("a.1: the hub's choice (")
+    assert [one.line() for one in result.record["criteria"].values()] == ["met: good"]
+    assert [one.line() for one in result.record["decided"].values()] == ["round 1: Because.", "round 2: Done."]
+    assert json.dumps(result.to_json()["record"]).count('"capability"') == 3, "every candidate's scores"
     assert [one.kind for one in told] == ["run_started", "step_started", "step_finished", "progress", "run_finished"]
     assert (told[1].path, told[1].agent, told[3].done, told[3].total) == ("a.1", "a", 1, 1)
 

@@ -1,4 +1,4 @@
-"""Agents for tests of meshes: a hub that decides as it is told, without a model, and workers that say nothing besides."""
+"""Agents for tests of meshes: a hub that decides as it is told, without a model, and workers without notes."""
 
 from __future__ import annotations
 
