@@ -28,7 +28,7 @@ from langgraph.types import Send
 
 from troupe import Brief, Step, TeamContext, agent, gate, parallel
 from troupe.graphs.checks import non_empty
-from troupe.graphs.fanout import each
+from troupe.graphs.forking.fanout import each
 from troupe.prompts import load
 
 BRANCHES = tuple(f"branch {number}" for number in range(1, 9))

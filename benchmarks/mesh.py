@@ -23,7 +23,7 @@ from langgraph.graph import END, START, StateGraph
 
 from troupe import Agent, Brief, Deliverable, Guards, Role, Step, agent, mesh
 from troupe.agents.matching import Lexicon, need, profile
-from troupe.graphs.routing import choose, kept, price, ranked, shortlist, standings
+from troupe.graphs.meshing.routing import choose, kept, price, ranked, shortlist, standings
 from troupe.sqlite import SqliteStore
 
 ROUNDS = 1000

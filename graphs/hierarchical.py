@@ -33,13 +33,21 @@ from troupe.agents.errors import BuildError
 from troupe.agents.events import Notice, StepStarted
 from troupe.agents.matching import described
 from troupe.agents.text import fit, shorten, tokens
-from troupe.graphs.delegation import Coordination, Correction, Directive, Package, coordinated, delegated, in_force
+from troupe.graphs.delegating.delegation import (
+    Coordination,
+    Correction,
+    Directive,
+    Package,
+    coordinated,
+    delegated,
+    in_force,
+)
+from troupe.graphs.delegating.guidance import ESCALATIONS, bounded, for_manager
+from troupe.graphs.delegating.levels import Level, Levels, levels
+from troupe.graphs.delegating.packages import Criteria, Escalations, Paused, Workshop, merge_numbered, merge_paused
+from troupe.graphs.delegating.planning import Plan, Planned, kept, plan_schema, shown
 from troupe.graphs.gates import Gate
-from troupe.graphs.guidance import ESCALATIONS, bounded, for_manager
-from troupe.graphs.levels import Level, Levels, levels
 from troupe.graphs.node import Choice, Here, Node, Sent, now
-from troupe.graphs.packages import Criteria, Escalations, Paused, Workshop, merge_numbered, merge_paused
-from troupe.graphs.planning import Plan, Planned, kept, plan_schema, shown
 from troupe.graphs.state import SNAPSHOT_EVERY, TeamState
 from troupe.graphs.step import Step
 from troupe.graphs.team import Redo, TeamGraph

@@ -39,14 +39,14 @@ from troupe.agents.contracts import Brief, Deliverable, Ok, Reason, Skipped
 from troupe.agents.errors import BuildError
 from troupe.graphs.adapters import GraphAgent
 from troupe.graphs.asking import ask_about
-from troupe.graphs.assignments import Assignment, to_do
-from troupe.graphs.board import Entry, entries, entry, merge_board
-from troupe.graphs.branches import loop_of
 from troupe.graphs.builders import build
+from troupe.graphs.forking.branches import loop_of
 from troupe.graphs.gates import Gate
-from troupe.graphs.guards import Guards
-from troupe.graphs.handoffs import notes_of, takeover
-from troupe.graphs.hub import (
+from troupe.graphs.meshing.assignments import Assignment, to_do
+from troupe.graphs.meshing.board import Entry, entries, entry, merge_board
+from troupe.graphs.meshing.guards import Guards
+from troupe.graphs.meshing.handoffs import notes_of, takeover
+from troupe.graphs.meshing.hub import (
     Answered,
     Choices,
     Criterion,
@@ -59,13 +59,13 @@ from troupe.graphs.hub import (
     shown_notices,
     shown_work,
 )
-from troupe.graphs.matcher import Matcher
+from troupe.graphs.meshing.matcher import Matcher
+from troupe.graphs.meshing.routing import ranked, shortlist, standings
+from troupe.graphs.meshing.standpoint import Standpoint
+from troupe.graphs.meshing.switchboard import Switchboard, required
 from troupe.graphs.node import Choice, Here, Node, Sent
-from troupe.graphs.routing import ranked, shortlist, standings
-from troupe.graphs.standpoint import Standpoint
 from troupe.graphs.state import SNAPSHOT_EVERY, TeamState, merge_latest
 from troupe.graphs.step import Step, as_steps
-from troupe.graphs.switchboard import Switchboard, required
 from troupe.graphs.team import TeamGraph
 from troupe.graphs.wiring import Ways
 from troupe.graphs.work import Place, brief_for, conversation, deliver, ending, heard, last_usable, noted

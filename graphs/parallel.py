@@ -36,16 +36,16 @@ from troupe.agents.contracts import Deliverable, Reason
 from troupe.agents.errors import BuildError
 from troupe.agents.events import Notice
 from troupe.agents.functions import FunctionAgent
-from troupe.graphs.branches import Branch, branch
 from troupe.graphs.checks import conclusion
-from troupe.graphs.comparing import compare, open_conflicts, rulings_of, standing, told
-from troupe.graphs.conflicts import Conflict
-from troupe.graphs.fanout import Each, item_branch, names, split
+from troupe.graphs.forking.branches import Branch, branch
+from troupe.graphs.forking.comparing import compare, open_conflicts, rulings_of, standing, told
+from troupe.graphs.forking.conflicts import Conflict
+from troupe.graphs.forking.fanout import Each, item_branch, names, split
+from troupe.graphs.forking.joins import Join, as_join
+from troupe.graphs.forking.merging import Merge, as_merge, merge, side_by_side
+from troupe.graphs.forking.rulings import rule
 from troupe.graphs.gates import Gate, gate
-from troupe.graphs.joins import Join, as_join
-from troupe.graphs.merging import Merge, as_merge, merge, side_by_side
 from troupe.graphs.node import Choice, Here, Node, Sent, now
-from troupe.graphs.rulings import rule
 from troupe.graphs.state import SNAPSHOT_EVERY, TeamState, merge_latest
 from troupe.graphs.step import Step, as_steps
 from troupe.graphs.team import Redo, TeamGraph

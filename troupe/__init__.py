@@ -53,17 +53,17 @@ if TYPE_CHECKING:
     from troupe.graphs.checks import matches as matches
     from troupe.graphs.checks import non_empty as non_empty
     from troupe.graphs.checks import review as review
-    from troupe.graphs.conflicts import Conflict as Conflict
-    from troupe.graphs.fanout import each as each
+    from troupe.graphs.forking.conflicts import Conflict as Conflict
+    from troupe.graphs.forking.fanout import each as each
+    from troupe.graphs.forking.joins import first as first
+    from troupe.graphs.forking.joins import quorum as quorum
+    from troupe.graphs.forking.joins import within as within
+    from troupe.graphs.forking.merging import merge as merge
     from troupe.graphs.gates import Gate as Gate
     from troupe.graphs.gates import gate as gate
-    from troupe.graphs.guards import Guards as Guards
     from troupe.graphs.hierarchical import hierarchical as hierarchical
-    from troupe.graphs.joins import first as first
-    from troupe.graphs.joins import quorum as quorum
-    from troupe.graphs.joins import within as within
-    from troupe.graphs.merging import merge as merge
     from troupe.graphs.mesh import mesh as mesh
+    from troupe.graphs.meshing.guards import Guards as Guards
     from troupe.graphs.parallel import parallel as parallel
     from troupe.graphs.sequential import sequential as sequential
     from troupe.graphs.state import TeamState as TeamState
@@ -90,13 +90,13 @@ _MODULES = {
     "agents.notes": ["Notes"],
     "agents.roles": ["Role", "read_role", "read_roles"],
     "graphs.checks": ["check", "conclusion", "contains", "matches", "non_empty", "review"],
-    "graphs.conflicts": ["Conflict"],
-    "graphs.fanout": ["each"],
+    "graphs.forking.conflicts": ["Conflict"],
+    "graphs.forking.fanout": ["each"],
     "graphs.gates": ["Gate", "gate"],
-    "graphs.guards": ["Guards"],
+    "graphs.meshing.guards": ["Guards"],
     "graphs.hierarchical": ["hierarchical"],
-    "graphs.joins": ["first", "quorum", "within"],
-    "graphs.merging": ["merge"],
+    "graphs.forking.joins": ["first", "quorum", "within"],
+    "graphs.forking.merging": ["merge"],
     "graphs.mesh": ["mesh"],
     "graphs.parallel": ["parallel"],
     "graphs.sequential": ["sequential"],

@@ -12,7 +12,7 @@ from troupe.agents.contracts import NO_USAGE, Deliverable, Reason, RunStatus, Us
 from troupe.agents.errors import NotCompleted
 
 if TYPE_CHECKING:
-    from troupe.graphs.conflicts import Conflict
+    from troupe.graphs.forking.conflicts import Conflict
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,9 @@ from pydantic import ValidationError
 
 from troupe.agents import contracts, notes
 from troupe.agents.errors import Blocked, complaints
-from troupe.graphs import alignment, assignments, board, delegation, guidance, hub, packages, planning
-from troupe.graphs.conflicts import Conflict
+from troupe.graphs.delegating import alignment, delegation, guidance, packages, planning
+from troupe.graphs.forking.conflicts import Conflict
+from troupe.graphs.meshing import assignments, board, hub
 
 Named = tuple[str, str]
 OURS: frozenset[Named] = frozenset(

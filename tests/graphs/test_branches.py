@@ -10,7 +10,7 @@ from langgraph.graph import StateGraph
 from langgraph.types import Command
 
 from troupe import Brief, Step, TeamContext, check, gate, parallel
-from troupe.graphs.fanout import each
+from troupe.graphs.forking.fanout import each
 
 
 async def twice(brief: Brief) -> str:

@@ -34,7 +34,7 @@ from troupe import (
     scripted,
 )
 from troupe.agents.notes import Point
-from troupe.graphs.conflicts import Contradiction, Contradictions, Side, differences, reported
+from troupe.graphs.forking.conflicts import Contradiction, Contradictions, Side, differences, reported
 from troupe.result import Result
 from troupe.serializer import StrictSerializer
 

@@ -44,10 +44,10 @@ from troupe import (
 from troupe.agents.agent import Agent
 from troupe.agents.brief import text as brief_text
 from troupe.agents.events import Event, Notice, Progress
-from troupe.graphs.delegation import Directive, delegated
-from troupe.graphs.guidance import bounded
-from troupe.graphs.levels import levels
-from troupe.graphs.planning import MOST, Plan, Planned, PlannedPackage, plan_schema
+from troupe.graphs.delegating.delegation import Directive, delegated
+from troupe.graphs.delegating.guidance import bounded
+from troupe.graphs.delegating.levels import levels
+from troupe.graphs.delegating.planning import MOST, Plan, Planned, PlannedPackage, plan_schema
 
 Said = Callable[[Brief], Any]
 

@@ -43,7 +43,7 @@ from troupe.agents.models.offline import OfflineChatModel
 from troupe.agents.notes import Handoff, Notes
 from troupe.agents.text import tokens
 from troupe.graphs import mesh as module
-from troupe.graphs.hub import BOARD_TOKENS
+from troupe.graphs.meshing.hub import BOARD_TOKENS
 from troupe.result import Result
 
 HUB = "agent-architect"

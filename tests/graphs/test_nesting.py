@@ -1,4 +1,4 @@
-"""Every pattern nests in every other: a graph as a step is one deliverable, drawn as a frame, resumed where it stood."""
+"""Every pattern nests in every other: a graph as a step is one deliverable, drawn as a frame, resumed in place."""
 
 from __future__ import annotations
 

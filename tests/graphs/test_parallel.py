@@ -52,7 +52,7 @@ from troupe import (
 )
 from troupe.agents.call import Call
 from troupe.agents.models.scripted import ScriptedChatModel
-from troupe.graphs.joins import Join
+from troupe.graphs.forking.joins import Join
 from troupe.result import Result
 
 A, B, C, D = (agent(name, "Work.") for name in "abcd")

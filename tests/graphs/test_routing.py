@@ -15,12 +15,12 @@ from pydantic_core import to_jsonable_python
 from troupe import Deliverable, UnknownName, agent
 from troupe.agents.matching import Lexicon, need
 from troupe.agents.text import tokens
-from troupe.graphs.assignments import Assignment, Numbers, needless, to_do
-from troupe.graphs.board import Entry, entry, merge_board, relevant
 from troupe.graphs.builders import BUILDERS, build
-from troupe.graphs.guards import mark, stalled
-from troupe.graphs.hub import Choices, Move, move_schema
-from troupe.graphs.routing import SHORTLIST, Standing, choose, kept, ranked, shortlist, standings
+from troupe.graphs.meshing.assignments import Assignment, Numbers, needless, to_do
+from troupe.graphs.meshing.board import Entry, entry, merge_board, relevant
+from troupe.graphs.meshing.guards import mark, stalled
+from troupe.graphs.meshing.hub import Choices, Move, move_schema
+from troupe.graphs.meshing.routing import SHORTLIST, Standing, choose, kept, ranked, shortlist, standings
 from troupe.graphs.step import Step
 
 names = st.lists(st.text("abcdefghij", min_size=1, max_size=4), min_size=2, max_size=40, unique=True)

@@ -16,8 +16,8 @@ from langgraph.graph.state import CompiledStateGraph
 
 from troupe.agents.contracts import Deliverable, Reason
 from troupe.agents.race import Race, racing
+from troupe.graphs.forking.joins import Join
 from troupe.graphs.gates import Gate
-from troupe.graphs.joins import Join
 from troupe.graphs.node import Here
 from troupe.graphs.state import StepState
 from troupe.graphs.wiring import add_step, supersteps

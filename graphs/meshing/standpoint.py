@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from troupe.agents.contracts import Deliverable
-from troupe.graphs.assignments import Assignment
-from troupe.graphs.board import Entry
-from troupe.graphs.guards import Guards, mark
-from troupe.graphs.hub import Answered, Course, Criterion, Decided
+from troupe.graphs.meshing.assignments import Assignment
+from troupe.graphs.meshing.board import Entry
+from troupe.graphs.meshing.guards import Guards, mark
+from troupe.graphs.meshing.hub import Answered, Course, Criterion, Decided
 
 
 class Standpoint:

@@ -14,7 +14,7 @@ from troupe.agents.contracts import Brief, Deliverable
 from troupe.agents.errors import BuildError, UnknownName
 from troupe.agents.functions import FunctionAgent
 from troupe.graphs.adapters import as_agent
-from troupe.graphs.conflicts import POLICIES, Policy
+from troupe.graphs.forking.conflicts import POLICIES, Policy
 from troupe.graphs.gates import Gate
 from troupe.graphs.step import Step, as_steps
 

@@ -12,8 +12,8 @@ from pydantic import BeforeValidator, Field, create_model
 from troupe.agents.contracts import Value
 from troupe.agents.notes import Said, Text
 from troupe.agents.text import shorten
-from troupe.graphs.delegation import Directive, Package
-from troupe.graphs.planning import MOST, required
+from troupe.graphs.delegating.delegation import Directive, Package
+from troupe.graphs.delegating.planning import MOST, required
 
 UNJUDGED = "It was not judged, which counts as not met."
 

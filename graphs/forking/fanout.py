@@ -19,7 +19,7 @@ from troupe.agents.functions import FunctionAgent
 from troupe.agents.notes import Text
 from troupe.agents.text import clean
 from troupe.graphs.adapters import as_agent
-from troupe.graphs.branches import Branch
+from troupe.graphs.forking.branches import Branch
 from troupe.graphs.node import Here
 from troupe.graphs.step import Step
 from troupe.graphs.work import Place, brief_for

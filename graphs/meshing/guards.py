@@ -14,7 +14,7 @@ from typing import Literal
 
 from troupe.agents.contracts import Deliverable
 from troupe.agents.errors import BuildError, UnknownName
-from troupe.graphs.board import Entry
+from troupe.graphs.meshing.board import Entry
 
 Alarm = Literal["hops", "circle", "repeats", "stalls"]
 _MOST = {"hops": 2000, "repeats": 1000, "stalls": 1000, "width": 1000}

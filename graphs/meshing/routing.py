@@ -12,7 +12,7 @@ from troupe.agents.agent import Agent
 from troupe.agents.chat import ChatAgent
 from troupe.agents.contracts import Deliverable
 from troupe.agents.functions import FunctionAgent
-from troupe.graphs.assignments import Assignment, Candidate, Scores
+from troupe.graphs.meshing.assignments import Assignment, Candidate, Scores
 
 SHORTLIST = 16
 """How many candidates a hub chooses from, and how many are kept."""

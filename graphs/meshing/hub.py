@@ -20,9 +20,9 @@ from troupe.agents.contracts import Deliverable, Kept, Reason
 from troupe.agents.matching import described, need
 from troupe.agents.notes import Said, Text
 from troupe.agents.text import fit, shorten, summary, tokens
-from troupe.graphs.assignments import Assignment, Candidate, Lean
-from troupe.graphs.board import Entry, relevant, written
 from troupe.graphs.builders import BUILDERS
+from troupe.graphs.meshing.assignments import Assignment, Candidate, Lean
+from troupe.graphs.meshing.board import Entry, relevant, written
 from troupe.graphs.step import Step
 
 BOARD_TOKENS = 1500

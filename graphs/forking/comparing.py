@@ -7,8 +7,8 @@ from typing import Any
 
 from troupe.agents.brief import fence
 from troupe.agents.contracts import Brief, Deliverable, Failed, Ok, Outcome, Reason
-from troupe.graphs.conflicts import Conflict, Contradictions, differences, listed, reported
-from troupe.graphs.merging import Merge
+from troupe.graphs.forking.conflicts import Conflict, Contradictions, differences, listed, reported
+from troupe.graphs.forking.merging import Merge
 from troupe.graphs.node import Here
 from troupe.prompts import load, render
 

@@ -24,7 +24,7 @@ from troupe.agents.contracts import Brief, Deliverable, Failed, Ok, Outcome
 from troupe.agents.events import Notice
 from troupe.agents.notes import Said, Text
 from troupe.graphs.asking import ask_about
-from troupe.graphs.conflicts import Conflict, Policy, listed
+from troupe.graphs.forking.conflicts import Conflict, Policy, listed
 from troupe.graphs.node import Here, now
 from troupe.graphs.work import heard
 from troupe.prompts import load, render

@@ -15,8 +15,17 @@ from dataclasses import dataclass, field
 
 from troupe.agents.contracts import Value
 from troupe.agents.notes import Text
-from troupe.graphs.levels import Levels
-from troupe.graphs.planning import CHANGERS, CRITERIA, DIRECTIVES, NAMED, PATTERNS, Pattern, Planned, PlannedPackage
+from troupe.graphs.delegating.levels import Levels
+from troupe.graphs.delegating.planning import (
+    CHANGERS,
+    CRITERIA,
+    DIRECTIVES,
+    NAMED,
+    PATTERNS,
+    Pattern,
+    Planned,
+    PlannedPackage,
+)
 
 
 class Directive(Value):

@@ -10,8 +10,8 @@ from typing import Any
 from troupe.agents.brief import fence
 from troupe.agents.contracts import Deliverable
 from troupe.agents.notes import Handoff, Notes
-from troupe.graphs.assignments import Assignment, Packet
-from troupe.graphs.board import Entry, written
+from troupe.graphs.meshing.assignments import Assignment, Packet
+from troupe.graphs.meshing.board import Entry, written
 from troupe.prompts import load, render
 
 _FACTS = 12

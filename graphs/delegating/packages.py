@@ -26,7 +26,8 @@ from troupe.agents.contracts import Brief, Deliverable, Failed, Ok, Outcome, Rea
 from troupe.agents.events import Judged, Notice
 from troupe.agents.race import lost
 from troupe.agents.text import shorten, summary
-from troupe.graphs.alignment import (
+from troupe.graphs.asking import ask_about
+from troupe.graphs.delegating.alignment import (
     Alignment,
     Criterion,
     alignment_schema,
@@ -35,11 +36,10 @@ from troupe.graphs.alignment import (
     judged,
     unjudged,
 )
-from troupe.graphs.asking import ask_about
-from troupe.graphs.delegation import Directive, Package
+from troupe.graphs.delegating.delegation import Directive, Package
+from troupe.graphs.delegating.guidance import ESCALATIONS, PERSON, Answer, Escalated, binding, bounded, ladder, raised
+from troupe.graphs.delegating.levels import Levels
 from troupe.graphs.gates import Gate, gate
-from troupe.graphs.guidance import ESCALATIONS, PERSON, Answer, Escalated, binding, bounded, ladder, raised
-from troupe.graphs.levels import Levels
 from troupe.graphs.node import Choice, Here, Node, now
 from troupe.graphs.state import SNAPSHOT_EVERY, TeamState, merge_latest
 from troupe.graphs.step import Step

@@ -16,9 +16,9 @@ from troupe.agents.contracts import Value
 from troupe.agents.matching import stems
 from troupe.agents.notes import Escalation, Said, Text
 from troupe.agents.text import shorten, tokens
-from troupe.graphs.delegation import Directive, Package
-from troupe.graphs.levels import Levels
-from troupe.graphs.planning import required
+from troupe.graphs.delegating.delegation import Directive, Package
+from troupe.graphs.delegating.levels import Levels
+from troupe.graphs.delegating.planning import required
 
 PERSON = "a person"
 ESCALATIONS = 3

@@ -1,7 +1,7 @@
 """What a manager decides, as data: a design, directives, how those below work together, and their work packages.
 
 A model fills in a `Plan`; nothing of it is taken as it is. The engine gives the ids, bounds every list and every text,
-and checks every name (`graphs/delegation.py`).
+and checks every name (`graphs/delegating/delegation.py`).
 """
 
 from __future__ import annotations

@@ -12,15 +12,15 @@ from typing import Any
 from troupe.agents.contracts import Deliverable, Reason
 from troupe.agents.events import Notice
 from troupe.agents.text import summary
-from troupe.graphs.assignments import Assignment, Numbers, needless, same, to_do
 from troupe.graphs.builders import BUILDERS
-from troupe.graphs.guards import Alarm, Guards, stalled
-from troupe.graphs.handoffs import circles, objection, packet, wish, wishes
-from troupe.graphs.hub import NOTICES, Course, Criterion, Decided, Move, Squad, Task
-from troupe.graphs.matcher import Capabilities, Matcher
+from troupe.graphs.meshing.assignments import Assignment, Numbers, needless, same, to_do
+from troupe.graphs.meshing.guards import Alarm, Guards, stalled
+from troupe.graphs.meshing.handoffs import circles, objection, packet, wish, wishes
+from troupe.graphs.meshing.hub import NOTICES, Course, Criterion, Decided, Move, Squad, Task
+from troupe.graphs.meshing.matcher import Capabilities, Matcher
+from troupe.graphs.meshing.routing import choose, kept, price, ranked, standings
+from troupe.graphs.meshing.standpoint import Standpoint
 from troupe.graphs.node import Here, now
-from troupe.graphs.routing import choose, kept, price, ranked, standings
-from troupe.graphs.standpoint import Standpoint
 from troupe.graphs.step import Step
 
 CRITERIA = 12

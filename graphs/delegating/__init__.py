@@ -1,0 +1,1 @@
+"""Levels that guide and levels that work: plans, directives, packages, escalation, alignment."""

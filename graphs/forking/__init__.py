@@ -1,0 +1,1 @@
+"""Branches that work at once: joins, fan-outs, conflicts and their rulings, merges."""

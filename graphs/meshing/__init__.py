@@ -1,0 +1,1 @@
+"""A hub and its pool: assignments, scores, hand-offs, the board, guards."""
