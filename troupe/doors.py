@@ -239,6 +239,8 @@ def _context(
     assert context is not None  # noqa: S101 - a team's context schema is a TeamContext
     changes: dict[str, Any] = {"models": model, "budget": budget, "deadline": deadline}
     changes = {name: value for name, value in changes.items() if value is not None}
+    if callable(listeners):
+        raise InputError("listeners= must be a list of functions: listeners=[function].")
     if listeners:
         changes["listeners"] = (*context.listeners, *listeners)
     try:

@@ -35,5 +35,6 @@ def read_question(interrupt: Any) -> Question:
     value = interrupt.value
     if isinstance(value, Mapping):
         text = value.get("question") or value.get("description") or str(value)
-        return Question(interrupt.id, str(text), tuple(value.get("options") or ()), str(value.get("step") or ""))
+        step, content = str(value.get("step") or ""), str(value.get("content") or "")
+        return Question(interrupt.id, str(text), tuple(value.get("options") or ()), step, content)
     return Question(interrupt.id, str(value))

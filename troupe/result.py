@@ -17,12 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Something that a person must answer; `id` names it in `resume(run, {id: answer})`."""
+    """Something that a person must answer; `id` names it in `resume(run, {id: answer})`.
+
+    Attributes:
+        step: the path of the step that asks, `outer/inner` for one inside a nested graph.
+        content: the work in question, if it is about one.
+    """
 
     id: str
     question: str
     options: tuple[str, ...] = ()
     step: str = ""
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,13 @@ class Result:
             "usage": usage_json(self.usage),
             "missing": list(self.missing),
             "waiting": [
-                {"id": one.id, "question": one.question, "options": list(one.options), "step": one.step}
+                {
+                    "id": one.id,
+                    "question": one.question,
+                    "options": list(one.options),
+                    "step": one.step,
+                    "content": one.content,
+                }
                 for one in self.waiting
             ],
             "record": to_jsonable_python(self.record),

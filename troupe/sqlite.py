@@ -24,13 +24,14 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import CheckpointTuple
+from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from troupe.agents.contracts import NO_USAGE, Usage
 from troupe.agents.errors import Blocked, Held, StoreError, UnknownRun
 from troupe.agents.journal import Row
 from troupe.agents.text import clean
+from troupe.deltas import history
 from troupe.graphs.saver import AsyncInThreads
 from troupe.serializer import Named, StrictSerializer
 
@@ -200,10 +201,19 @@ class SqliteStore(AsyncInThreads, SqliteSaver):
         with self._naming(config):
             return super().get_tuple(config)
 
-    def get_delta_channel_history(self, *, config: RunnableConfig, **options: Any) -> Mapping[str, Any]:
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
         """See LangGraph; a row that may not be loaded is named."""
-        with self._naming(config):
-            return super().get_delta_channel_history(config=config, **options)
+        inside = config["configurable"]
+        id_ = inside.get("checkpoint_id")
+        if not id_ and (found := self.get_tuple(config)) is not None:
+            id_ = found.config["configurable"]["checkpoint_id"]
+        if not (id_ and channels):
+            return {channel: {"writes": []} for channel in channels}
+        thread, ns = str(inside["thread_id"]), inside.get("checkpoint_ns", "")
+        with self._naming(config), self.cursor(transaction=False) as cursor:
+            return history(cursor, self.serde, thread, ns, id_, channels)
 
     @contextmanager
     def _naming(self, config: RunnableConfig) -> Iterator[None]:

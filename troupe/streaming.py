@@ -58,7 +58,7 @@ async def astream(
             elif kind == "messages":
                 chunk, meta = data
                 if isinstance(chunk, AIMessageChunk) and chunk.text and "troupe:answer" in (meta.get("tags") or ()):
-                    yield Token(now(), _path(meta), chunk.text)
+                    yield Token(now(), str(meta.get("troupe_path", "")), chunk.text)
             elif kind == "values" and not part["ns"]:
                 values = data
                 for one in part.get("interrupts") or ():
@@ -90,11 +90,6 @@ def stream(app: Any, input: Any, **options: Any) -> Iterator[Event]:
         if not work.done():
             work.cancel()
             ended.wait(10)  # the run has saved how far it came, so that the thread can be gone on with
-
-
-def _path(meta: dict[str, Any]) -> str:
-    names = [part.partition(":")[0] for part in str(meta.get("langgraph_checkpoint_ns", "")).split("|")]
-    return "/".join(one for one in names if one and not one.isdigit())
 
 
 def _finished(values: Mapping[str, Any], run: str, started: float) -> RunFinished:

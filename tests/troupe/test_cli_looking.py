@@ -102,6 +102,23 @@ def test_show_finds_the_steps_of_nested_graphs_and_of_earlier_turns(shell: Shell
     assert shell("show", "t", "desk/reply", "--turn", "9").code == 2
 
 
+def test_show_of_a_run_alone_is_what_runs_says_of_it(shell: Shell) -> None:
+    assert shell("run", "desk.py:team", "x", "--thread", "t").code == 0
+    assert shell("show", "t").out == shell("runs", "t").out
+    wrong = shell("show", "qa-enginer")
+    assert wrong.code == 2 and "Did you mean 'qa-engineer'?" in wrong.err and "troupe runs" in wrong.err
+
+
+def test_a_run_shows_what_its_pattern_kept(shell: Shell) -> None:
+    for pattern in ("hierarchical", "mesh"):
+        assert shell("run", pattern, "x", "--thread", pattern).code == 0
+    levels = shell("show", "hierarchical").out
+    assert "D1 (by sr-architect; may be changed by: strategic)" in levels
+    assert "P1 (specialist-engineer.1, given by integration-architect)" in levels
+    assert "P1, met: The objective is reached." in levels
+    assert "the hub's choice (" in shell("show", "mesh").out
+
+
 def test_draw_writes_a_self_contained_svg_or_mermaid(shell: Shell) -> None:
     assert shell("draw", "desk.py:outer", "-o", "team.svg").code == 0
     text = (shell.folder / "team.svg").read_text()

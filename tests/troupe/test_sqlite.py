@@ -9,14 +9,17 @@ import stat
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import pytest
+from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.conformance import checkpointer_test, validate
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.graph import END, START, StateGraph
 
 from troupe import StoreError, Usage, agent, resume, run, scripted, sequential
 from troupe.agents.contracts import Tokens
@@ -358,3 +361,60 @@ def test_a_write_that_fails_leaves_the_store_usable(store: SqliteStore) -> None:
         fail_in_the_middle()
     checkpoint(store)
     assert store._read("SELECT count(*) FROM troupe_leases", ()) == [(0,)]
+
+
+# --- growing fields -------------------------------------------------------------------------------------------------
+
+
+def joined_up(state: list[str], writes: Sequence[list[str]]) -> list[str]:
+    return [*state, *(one for write in writes for one in write)]
+
+
+class Growing(TypedDict, total=False):
+    often: Annotated[list[str], DeltaChannel(joined_up, list, snapshot_frequency=7)]
+    seldom: Annotated[list[str], DeltaChannel(joined_up, list, snapshot_frequency=10_000)]
+    note: str
+
+
+def grown(store: SqliteStore, turns: int) -> Any:
+    """A thread of so many turns that write to growing fields; texts try to look like what surrounds them."""
+    built: StateGraph[Growing] = StateGraph(Growing)
+    built.add_node(
+        "grow",
+        lambda state: {
+            "often": [f"{len(state.get('often', []))} channel_versions"],
+            "seldom": [f"channel_values often \xc7 {len(state.get('seldom', []))}"],
+            "note": "channel_versions seldom channel_values",
+        },
+    )
+    built.add_edge(START, "grow")
+    built.add_edge("grow", END)
+    app = built.compile(store)
+    for _ in range(turns):
+        app.invoke({"note": "channel_versions"}, {"configurable": {"thread_id": "t"}})
+    return app
+
+
+def test_a_thread_is_read_back_as_langgraph_reads_it_with_snapshots_and_without(db: Path) -> None:
+    with SqliteStore(db) as store:
+        app = grown(store, 30)
+        values = app.get_state({"configurable": {"thread_id": "t"}}).values
+        assert [len(values["often"]), len(values["seldom"])] == [30, 30]
+        for one in list(store.list({"configurable": {"thread_id": "t", "checkpoint_ns": ""}})):
+            ours = store.get_delta_channel_history(config=one.config, channels=["often", "seldom"])
+            assert ours == SqliteSaver.get_delta_channel_history(store, config=one.config, channels=["often", "seldom"])
+
+
+def test_a_long_thread_is_read_back_whatever_number_of_variables_sqlite_allows(db: Path) -> None:
+    with SqliteStore(db) as store:
+        app = grown(store, 60)
+        store.conn.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 50)
+        assert len(app.get_state({"configurable": {"thread_id": "t"}}).values["seldom"]) == 60
+
+
+def test_a_chain_of_checkpoints_that_was_made_a_loop_is_read_to_its_end(db: Path) -> None:
+    with SqliteStore(db) as store:
+        app = grown(store, 3)
+        ids = [one for (one,) in store.conn.execute("SELECT checkpoint_id FROM checkpoints ORDER BY checkpoint_id")]
+        store.conn.execute("UPDATE checkpoints SET parent_checkpoint_id = ? WHERE checkpoint_id = ?", (ids[-1], ids[0]))
+        assert app.get_state({"configurable": {"thread_id": "t"}}).values["note"]

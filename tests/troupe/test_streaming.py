@@ -24,13 +24,18 @@ from tests.support.openai_server import OpenAIServer, Received, slow
 from tests.support.teams import patient, steps_asked
 from troupe import (
     InputError,
+    SimulatedChatModel,
     Step,
     TeamContext,
     Verdict,
     agent,
     astream,
     contains,
+    each,
     gate,
+    hierarchical,
+    mesh,
+    parallel,
     review,
     run,
     scripted,
@@ -97,6 +102,37 @@ async def test_words_of_a_team_inside_a_team_come_with_its_path() -> None:
     assert [one.path for one in events if one.kind == "step_started"] == ["outer", "outer/a", "outer/b"]
 
 
+def look(what: str) -> str:
+    """Look something up."""
+    return what
+
+
+JUDGED = gate(review(by="qa-engineer"))
+TEAMS: dict[str, Any] = {
+    "a gated branch": parallel(Step(A, gate=JUDGED), B),
+    "items": parallel(each(A, ["x", "y"]), B),
+    "gated items": parallel(each(Step(A, gate=JUDGED), ["x", "y"])),
+    "a team on each item": parallel(each(Step(parallel(A, Step(B, gate=JUDGED), name="in"), name="w"), ["x", "y"])),
+    "a gated team": sequential(Step(parallel(Step(A, gate=JUDGED), B), name="w", gate=JUDGED)),
+    "an agent with tools": parallel(each(Step(agent("a", "Work.", tools=[look]), gate=JUDGED), ["x", "y"])),
+    "packages": hierarchical(strategic=A, implementation=B),
+    "assignments": mesh([A, Step(B, gate=JUDGED)], hub=agent("switch", "Route.")),
+    "a mesh as an owner": hierarchical(
+        strategic=A, implementation=Step(mesh([A, B], hub=agent("switch", "Route."), name="in"), name="w")
+    ),
+}
+
+
+@pytest.mark.parametrize("team", TEAMS.values(), ids=list(TEAMS))
+async def test_words_have_the_path_of_the_step_that_says_them_however_it_is_run(team: Any) -> None:
+    events = await read(team, "let a and b open a shop", context=TeamContext(models=SimulatedChatModel()))
+    done = {one.path: one for one in events if one.kind == "step_finished"}
+    said = {one.path for one in events if isinstance(one, Token)}
+    assert said and said <= set(done), "as other events name it"
+    last: Any = events[-1]
+    assert last.status == "completed"
+
+
 async def test_what_a_model_says_over_http_streams_too(monkeypatch: pytest.MonkeyPatch) -> None:
     with OpenAIServer(["one two three", "four five"]) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
@@ -136,6 +172,18 @@ async def test_a_question_of_a_nested_team_is_told_once() -> None:
     team = sequential(inner).compile(checkpointer=InMemorySaver())
     events = await read(team, "x", thread="t", context=TeamContext(models=scripted(["one"])))
     assert kinds(events).count("waiting") == 1
+
+
+async def test_questions_that_branches_items_and_nested_teams_ask_at_once_say_who_asks() -> None:
+    asks = Step(A, gate=gate(contains("zzz"), 0, "ask"))
+    inner = sequential(asks, name="inner")
+    team = parallel(Step(inner, name="x"), asks, each(Step(inner, name="w"), ["1", "2"]))
+    events = await read(
+        team.compile(checkpointer=InMemorySaver()), "x", thread="t", context=TeamContext(models=scripted(["one"] * 4))
+    )
+    asked: dict[str, Any] = {one.path: one for one in events if one.kind == "waiting"}
+    assert set(asked) == {"a", "x/a", "w.1/a", "w.2/a"}
+    assert all(f"'{path}' did not pass" in one.question for path, one in asked.items())
 
 
 async def test_what_cannot_be_taken_raises_at_once() -> None:

@@ -52,6 +52,16 @@ def must_exist(db: Path | None, run: str) -> None:
         raise UnknownRun(f"There is no run {run!r}: there is no database {path} yet. Is another one meant (--db)?")
 
 
+def is_kept(run: str, db: Path | None) -> bool:
+    """Whether there is such a run."""
+
+    async def found() -> bool:
+        async with opened(db) as store:
+            return store is not None and bool(await store.turns(run))
+
+    return asyncio.run(found())
+
+
 def must_ask(db: Path | None, run: str, question: str) -> None:
     """Refuse an answer to a question that the run does not ask.
 

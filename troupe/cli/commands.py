@@ -237,7 +237,7 @@ def list_(as_json: Json = False) -> None:
 @app.command(rich_help_panel=LOOK)
 def show(
     name: Annotated[
-        str, typer.Argument(metavar="ROLE|RUN", help="A role; or a run, with one of its steps.", show_default=False)
+        str, typer.Argument(metavar="ROLE|RUN", help="A role; or a run, also with one of its steps.", show_default=False)
     ],
     step: Annotated[
         str | None,
@@ -249,15 +249,22 @@ def show(
     db: Db = None,
     as_json: Json = False,
 ) -> None:
-    """A role's prompt; or exactly what a run's step sent and received, attempt by attempt."""
-    if step is None:
-        from troupe.cli.offers import show_role
-
-        show_role(name, as_json)
-    else:
+    """A role's prompt; a run; or exactly what a run's step sent and received, attempt by attempt."""
+    if step is not None:
         from troupe.cli.exchanges import show_step
 
         show_step(name, step, turn, db, as_json)
+        return
+    from troupe.agents.errors import UnknownName
+    from troupe.agents.roster import known_roles
+    from troupe.cli import books, offers
+
+    if name in (roles := known_roles()):
+        offers.show_role(name, as_json)
+    elif books.is_kept(name, db):
+        books.show_run(name, db, as_json)
+    else:
+        raise UnknownName("role or run", name, roles, "The runs are listed by: troupe runs.")
 
 
 @app.command(rich_help_panel=LOOK)

@@ -94,8 +94,7 @@ class Ending:
 
     def answers(self, result: Result, asked: Question) -> list[str]:
         """A question, what it is about, and the commands that answer it."""
-        about = result.deliverables.get(asked.step)
-        shown = ["", *about.content.splitlines()] if about is not None and about.content else []
+        shown = ["", *asked.content.splitlines()] if asked.content else []
         lines = [*shown, "", f"question   {line(asked.question)}"]
         name = [asked.id] if len(result.waiting) > 1 else []
         ways = {
