@@ -167,6 +167,9 @@ def _shape(schema: type[BaseModel]) -> dict[str, Any]:
     shape = schema.model_json_schema()
     shape.setdefault("title", schema.__name__)
     shape.setdefault("description", schema.__name__)
+    for one in (shape, *shape.get("$defs", {}).values()):
+        if "description" in one:  # a docstring's example is for people
+            one["description"] = one["description"].partition("\n>>>")[0].strip()
     return shape
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from troupe.agents.structured import extract
+from troupe import Notes, Verdict
+from troupe.agents.structured import _shape, extract
 
 VALUE = {"passed": True, "list": [1, {"a": "b"}]}
 TEXT = json.dumps(VALUE)
@@ -82,3 +83,9 @@ JSON: Any = st.recursive(
 @given(st.dictionaries(st.text(), JSON), st.sampled_from(["{}", "```json\n{}\n```"]))
 def test_every_value_survives_plain_and_fenced(value: dict[str, Any], around: str) -> None:
     assert extract(around.replace("{}", json.dumps(value, indent=1))) == value
+
+
+def test_a_model_is_not_shown_the_example_of_a_docstring() -> None:
+    shape = _shape(Verdict)
+    assert shape["description"].startswith("What a reviewer says") and ">>>" not in json.dumps(shape)
+    assert ">>>" not in json.dumps(_shape(Notes))
