@@ -14,7 +14,20 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
-from troupe import Deliverable, SimulatedChatModel, Step, TeamGraph, agent, gate, review, run, sequential
+from troupe import (
+    Deliverable,
+    SimulatedChatModel,
+    Step,
+    TeamGraph,
+    agent,
+    gate,
+    hierarchical,
+    mesh,
+    parallel,
+    review,
+    run,
+    sequential,
+)
 from troupe.graphs.drawing import Drawing, svg
 from troupe.view.terminal import Terminal
 
@@ -78,13 +91,22 @@ def picture_of_a_run() -> str:
     return console.export_svg(title="troupe", theme=COLOURS, code_format=FORMAT, unique_id="run")
 
 
+def patterns() -> dict[str, TeamGraph]:
+    """One picture for the page of each pattern."""
+    reviewed = gate(review(by="qa-engineer"), then="ask")
+    return {
+        "sequential": sequential(agent("draft", "Write."), agent("check", "Check."), gate=reviewed),
+        "parallel": parallel(),
+        "hierarchical": hierarchical(),
+        "mesh": mesh(["python-engineer", "database-engineer", "security-engineer", "technical-writer"]),
+    }
+
+
 def main() -> None:
     """Write them."""
     (HERE / "run.svg").write_text(picture_of_a_run(), "utf-8")
-    example = sequential(
-        agent("draft", "Write."), agent("check", "Check."), gate=gate(review(by="qa-engineer"), then="ask")
-    )
-    (HERE / "sequential.svg").write_text(svg(Drawing.of(example.compile().get_graph()), title="sequential"), "utf-8")
+    for name, team in patterns().items():
+        (HERE / f"{name}.svg").write_text(svg(Drawing.of(team.compile().get_graph()), title=name), "utf-8")
 
 
 if __name__ == "__main__":
