@@ -19,10 +19,13 @@ from pydantic import BaseModel
 from troupe import (
     Agent,
     Brief,
+    Conflict,
     Deliverable,
     Executor,
     Gate,
+    Guards,
     NotCompleted,
+    Notes,
     Reason,
     Result,
     Role,
@@ -40,11 +43,19 @@ from troupe import (
     arun,
     astream,
     check,
+    conclusion,
     contains,
     current_call,
+    each,
+    first,
     gate,
+    hierarchical,
     matches,
+    merge,
+    mesh,
     non_empty,
+    parallel,
+    quorum,
     read_role,
     read_roles,
     replay,
@@ -55,6 +66,7 @@ from troupe import (
     scripted,
     sequential,
     stream,
+    within,
 )
 from troupe.agents.call import Call
 from troupe.agents.chat import ChatAgent
@@ -230,3 +242,26 @@ class Host(BaseModel):
 
 host = StateGraph(Host)
 host.add_node("support", app)
+
+
+# --- teams that fork
+
+
+def forking() -> None:
+    writer = agent("writer", "Write.")
+    assert_type(parallel(writer, "qa-engineer", join=first(1), merge=merge(by=writer, conflicts="vote")), TeamGraph)
+    assert_type(parallel(each(writer, ["a", "b"], most=10), join=quorum(2), gate=gate(conclusion())), TeamGraph)
+    assert_type(parallel(writer, join=within(2.5), merge=lambda brief: brief.task), TeamGraph)
+    merge(conflicts="luck")  # type: ignore[arg-type]
+    first("one")  # type: ignore[arg-type]
+    assert_type(hierarchical("sr-architect", ["security-engineer"], writer, width=3, reworks=0), TeamGraph)
+    assert_type(mesh([writer, "qa-engineer"], "agent-architect", guards=Guards(hops=4, then="ask")), TeamGraph)
+    Guards(then="stop")  # type: ignore[arg-type]
+
+
+def forked(result: Result) -> None:
+    assert_type(result.conflicts, tuple[Conflict, ...])
+    assert_type([one.winner for one in result.conflicts], list[str | None])
+    assert_type(result["writer"].notes, Notes | None)
+    assert_type(result["writer"].sources, tuple[str, ...])
+    assert_type(result["writer"].required, bool)
