@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
+_FEW = 3  # of what is chosen from a closed list
 _DEEP = 4  # a schema that holds itself ends here
 _FORMATS = {
     "date": "2026-01-{day:02d}",
@@ -91,15 +92,18 @@ class _Inventor:
 
     def _array(self, shape: dict[str, Any], name: str, depth: int) -> list[Any]:
         made = [self.value(one, name, depth + 1) for one in shape.get("prefixItems", ())]
-        count = max(shape.get("minItems", 0), 1 if depth < _DEEP and "items" in shape and not made else 0)
+        choices = self._choices(shape.get("items"))
+        usual = min(max(choices, 1), _FEW) if depth < _DEEP and "items" in shape and not made else 0
+        count = max(shape.get("minItems", 0), usual)
         rest = range(min(count, shape.get("maxItems", count)) - len(made))
-        differ = 1 if shape.get("uniqueItems") or self._chooses(shape.get("items")) else 0
+        differ = 1 if shape.get("uniqueItems") or choices else 0
         return made + [self.value(shape.get("items", {}), name, depth + 1, number * differ) for number in rest]
 
-    def _chooses(self, shape: Any) -> bool:
-        """Whether it is an object with something from a closed list, which says what each of several is about."""
+    def _choices(self, shape: Any) -> int:
+        """How long the closed list is that an object's field is from, which says what each of several is about."""
         shape = self._named(shape) if isinstance(shape, dict) else {}
-        return any(isinstance(one, dict) and "enum" in one for one in shape.get("properties", {}).values())
+        fields = [one for one in shape.get("properties", {}).values() if isinstance(one, dict)]
+        return max((sum(choice != "" for choice in one["enum"]) for one in fields if "enum" in one), default=0)
 
     def _number(self, shape: dict[str, Any], whole: bool, nth: int) -> float | int:
         low = shape.get("minimum", shape.get("exclusiveMinimum"))
