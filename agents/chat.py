@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.tools import BaseTool
 from pydantic import BaseModel
 
 from troupe.agents import brief as briefs
@@ -32,6 +33,9 @@ class ChatAgent(Agent):
     def __init__(self, role: Role, tools: Sequence[Any] = (), model: Any = None) -> None:
         if isinstance(tools, str) or not isinstance(tools, Sequence):
             raise BuildError(f"tools of {role.name!r} must be a list of functions or LangChain tools.")
+        for one in tools:
+            if not (callable(one) or isinstance(one, BaseTool | dict)):
+                raise BuildError(f"{one!r} cannot be a tool of {role.name!r}: give a function or a LangChain tool.")
         given = {_tool_name(one) for one in tools}
         if tools and (absent := sorted(set(role.tools) - given)):
             raise BuildError(f"The role {role.name!r} names tools that were not given: {', '.join(absent)}.")
@@ -122,8 +126,9 @@ def agent(
 
 
 def answering(call: Call) -> dict[str, Any]:
-    """The config of a request whose text is the step's answer."""
-    return {**call.config, "tags": [*(call.config.get("tags") or ()), "troupe:answer"]}
+    """The config of a request whose text is the step's answer, and which says whose: the names of nodes may not."""
+    tags, metadata = call.config.get("tags") or (), call.config.get("metadata") or {}
+    return {**call.config, "tags": [*tags, "troupe:answer"], "metadata": {**metadata, "troupe_path": call.path}}
 
 
 def _role(name: str, prompt: str, title: str) -> Role:

@@ -173,12 +173,13 @@ class Executor:
         remaining = call.scope.remaining()
         if remaining == 0:
             raise LimitReached(call.scope.deadline_message())
+        limit = asyncio.timeout(self.timeout)
         try:
             async with asyncio.timeout(None if remaining is None else remaining + call.agent.grace):
                 # A graph takes no slot and has no timeout of its own: the calls inside it do.
                 if not call.agent.holds_slot:
                     return await perform(call)
-                async with self._slots, asyncio.timeout(self.timeout):
+                async with self._slots, limit:
                     if not call.scope.stopping:
                         return await perform(call)
             await call.scope.may_start()  # the run was asked to stop while this call waited for its slot
@@ -186,7 +187,7 @@ class Executor:
         except TimeoutError as error:
             if call.scope.remaining() == 0:
                 raise LimitReached(call.scope.deadline_message()) from None
-            if str(error):
+            if str(error) or not limit.expired():  # a time limit of somebody else's
                 raise
             raise TimeoutError(f"no answer within {self.timeout:g} s; TROUPE_TIMEOUT sets this limit") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +41,21 @@ class FunctionAgent(Agent):
     async def work(self, brief: Brief, schema: type[BaseModel] | None = None) -> Deliverable:
         """Call the function."""
         return as_deliverable(await call_function(self.function, brief), self.name, brief, schema)
+
+
+def must_be_users(function: Any) -> None:
+    """Refuse a function of ours that only makes what is wanted: its brackets were forgotten.
+
+    Raises:
+        BuildError: it is one.
+
+    >>> must_be_users(must_be_users)
+    Traceback (most recent call last):
+    troupe.agents.errors.BuildError: must_be_users was given as it is. Call it: must_be_users(...).
+    """
+    name, home = str(getattr(function, "__name__", "")), str(getattr(function, "__module__", ""))
+    if home.startswith("troupe.") and getattr(sys.modules.get(home), name, None) is function:
+        raise BuildError(f"{name} was given as it is. Call it: {name}(...).")
 
 
 async def call_function(function: Callable[..., Any], *args: Any) -> Any:

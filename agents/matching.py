@@ -158,7 +158,6 @@ class Embedder(Agent):
     """
 
     name = "embeddings"
-    holds_slot = False
 
     def __init__(self, embeddings: Any) -> None:
         if not callable(getattr(embeddings, "aembed_documents", None)):

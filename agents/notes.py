@@ -6,9 +6,10 @@ One `decide` after `work`, at economy tier. Nothing in it routes by itself: the 
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from troupe.agents.text import clean
 
@@ -18,7 +19,29 @@ Text = Annotated[str, BeforeValidator(lambda value: clean(value) if isinstance(v
 class Said(BaseModel):
     """A frozen value that a model fills in: what it adds of its own is left out."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        """Where there is a default, null is how models without a strict schema say that there is nothing to say."""
+        if not isinstance(given, Mapping):
+            return given
+        known = cls.model_fields
+        return {
+            name: value
+            for name, value in given.items()
+            if value is not None or name not in known or known[name].is_required()
+        }
+
+
+def _share(value: Any) -> float | None:
+    """A number from 0 to 1; how sure someone is must not cost what they said, so "high" and 85 say nothing."""
+    try:
+        share = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return share if 0 <= share <= 1 else None
 
 
 class Point(Said):
@@ -27,7 +50,9 @@ class Point(Said):
     topic: Text = Field(description="What it is about, in a few words that a colleague would use too.")
     choice: Text = Field(description="What was chosen or assumed.")
     why: Text = Field(default="", description="The reason, in a sentence.")
-    confidence: float | None = Field(default=None, ge=0, le=1, description="From 0 (a guess) to 1 (certain).")
+    confidence: Annotated[float | None, BeforeValidator(_share)] = Field(
+        default=None, ge=0, le=1, description="From 0 (a guess) to 1 (certain)."
+    )
 
 
 class Escalation(Said):

@@ -18,7 +18,7 @@ from troupe.agents.call import current_call
 from troupe.agents.chat import ChatAgent, agent, answering
 from troupe.agents.contracts import NO_USAGE, Brief, Deliverable, Usage
 from troupe.agents.errors import BuildError, InvalidOutput
-from troupe.agents.functions import FunctionAgent, as_deliverable, call_function
+from troupe.agents.functions import FunctionAgent, as_deliverable, call_function, must_be_users
 from troupe.agents.meter import metered
 from troupe.agents.roles import Role
 from troupe.agents.structured import ask
@@ -50,13 +50,15 @@ def as_agent(
         return RunnableAgent(what, takes, gives)
     if isinstance(what, list | tuple):
         raise BuildError(
-            f"A list of {len(what)} was given as one step. Give its items as arguments: sequential(*steps)."
+            f"A list of {len(what)} was given as one step. Give its items as arguments: sequential(*steps), "
+            "parallel(*branches); for one branch per item, parallel(each(step, items=[...]))."
         )
     if callable(what) and not isinstance(what, type):
+        must_be_users(what)
         return FunctionAgent(what)
     raise BuildError(
         f"{what!r} cannot be a step. A step is a role name, a Role, an agent, a Step, a function of a Brief, "
-        "a chat model, a Runnable or a graph."
+        "a chat model, a Runnable or a graph; each(...) is a branch of parallel(...)."
     )
 
 

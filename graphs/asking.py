@@ -32,12 +32,12 @@ class Answer:
     text: str = ""
 
 
-def question(work: Deliverable, verdict: Judgement) -> dict[str, Any]:
-    """The question about a deliverable that its gate did not pass."""
+def question(work: Deliverable, verdict: Judgement, path: str) -> dict[str, Any]:
+    """The question about a deliverable that its gate did not pass, by the path of its step."""
     said = f" {verdict.by} says: {verdict.feedback}" if verdict.feedback else ""
-    ask = f"{work.step!r} did not pass its gate.{said} Accept it as it is?"
-    args = {"step": work.step, "agent": work.agent, "content": work.content}
-    return ask_about(ask, f"accept {work.step}", args, work.step, work.content)
+    ask = f"{path!r} did not pass its gate.{said} Accept it as it is?"
+    args = {"step": path, "agent": work.agent, "content": work.content}
+    return ask_about(ask, f"accept {path}", args, path, work.content)
 
 
 def ask_about(ask: str, name: str, args: Mapping[str, Any], step: str, content: str = "") -> dict[str, Any]:
@@ -47,7 +47,7 @@ def ask_about(ask: str, name: str, args: Mapping[str, Any], step: str, content: 
         ask: the question.
         name: what an approval does, in a few words.
         args: what it is about, by name.
-        step: where in the team it is asked.
+        step: the path of the step that asks.
         content: the work in question, if it is about one.
     """
     return {

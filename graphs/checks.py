@@ -31,7 +31,7 @@ from troupe.agents.contracts import (
     Verdict,
 )
 from troupe.agents.errors import BuildError, InvalidOutput, complaints
-from troupe.agents.functions import call_function
+from troupe.agents.functions import call_function, must_be_users
 from troupe.graphs.adapters import as_agent
 from troupe.prompts import load, render
 
@@ -325,6 +325,7 @@ def check(function: Callable[..., Any], at_least: float | None = None) -> Check:
     """
     if not callable(function):
         raise BuildError(f"{function!r} is not a function of a Deliverable.")
+    must_be_users(function)
     return Rule(function, getattr(function, "__name__", type(function).__name__), _threshold(at_least))
 
 

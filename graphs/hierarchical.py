@@ -42,7 +42,7 @@ from troupe.graphs.delegating.delegation import (
     delegated,
     in_force,
 )
-from troupe.graphs.delegating.guidance import ESCALATIONS, bounded, for_manager
+from troupe.graphs.delegating.guidance import ESCALATIONS, bounded, for_manager, unheard
 from troupe.graphs.delegating.levels import Level, Levels, levels
 from troupe.graphs.delegating.packages import Criteria, Escalations, Paused, Workshop, merge_numbered, merge_paused
 from troupe.graphs.delegating.planning import Plan, Planned, kept, plan_schema, shown
@@ -304,6 +304,7 @@ class _Hierarchy:
             return {}
         plans = {one.name: state["plans"][one.name] for one in self.levels.managers if _stands(one, state)}
         made = delegated(plans, self.levels, state["task"], self.width)
+        made.corrections += unheard(made.directives, made.packages, self.levels)
         for one in made.corrections:
             here.emit(Notice(now(), here.path("delegate"), one.line()))
         update: dict[str, Any] = {
@@ -358,10 +359,7 @@ class _Hierarchy:
             parts = parts or [usable[name] for name in managers if name in usable]
             return "\n\n".join(f"## {one.step}\n\n{one.content}" for one in parts)
 
-        done = state.get("deliverables", {})
-        ordered = {name: done[name] for name in [*packages, *done] if name in done}  # not as they arrived
-        whole = {**state, "deliverables": ordered}
-        return await settle([*self.levels.managers, self.report], whole, here, answer, _cut(state))
+        return await settle([*self.levels.managers, self.report], state, here, answer, _cut(state), packages)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 ```mermaid
 flowchart LR
     start([start]) --> hub
-    hub -. assign .-> draft
-    hub -. assign .-> check
-    hub -. assign .-> team
+    hub -.-> draft
+    hub -.-> check
+    hub -.-> team
     hub -. nothing .-> route
-    route -. assign .-> draft
-    route -. assign .-> check
-    route -. assign .-> team
+    route -.-> draft
+    route -.-> check
+    route -.-> team
     route -. next round .-> hub
     route -. question .-> ask
     route -. done .-> conclude
@@ -25,9 +25,8 @@ flowchart LR
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -40,10 +39,11 @@ from troupe.agents.errors import BuildError
 from troupe.graphs.adapters import GraphAgent
 from troupe.graphs.asking import ask_about
 from troupe.graphs.builders import build
-from troupe.graphs.forking.branches import loop_of
+from troupe.graphs.forking.branches import Loop
 from troupe.graphs.gates import Gate
 from troupe.graphs.meshing.assignments import Assignment, to_do
 from troupe.graphs.meshing.board import Entry, entries, entry, merge_board
+from troupe.graphs.meshing.desk import assigned, desk, work_at
 from troupe.graphs.meshing.guards import Guards
 from troupe.graphs.meshing.handoffs import notes_of, takeover
 from troupe.graphs.meshing.hub import (
@@ -139,7 +139,8 @@ def mesh(
         raise BuildError(f"guards= must be Guards(...), not {guards!r}.")
     by_name = {one.name: one for one in members}
     matcher = Matcher(by_name, embeddings)
-    work = Mesh(by_name, lead, guards, matcher, Switchboard(by_name, lead.agent.name, guards, matcher))
+    desks = _desks(by_name, lead)
+    work = Mesh(by_name, lead, guards, matcher, Switchboard(by_name, lead.agent.name, guards, matcher), desks)
     graph = TeamGraph(
         name,
         members,
@@ -154,16 +155,18 @@ def mesh(
     graph.add_node("route", Node(work.board.route, "route"), metadata={"troupe_kind": "gate"})
     for step in members:
         note = {"troupe_kind": "step", "troupe_note": step.agent.title or step.objective}
-        graph.add_node(step.name, Sent(partial(work.work, step), step.name, FIELDS, step.graphs), metadata=note)
+        inside = [desks[step.name]] if step.name in desks else step.graphs
+        graph.add_node(step.name, Sent(partial(work.work, step), step.name, FIELDS, inside), metadata=note)
         graph.add_edge(step.name, "route")
     graph.add_node("team", Sent(work.team, "team", FIELDS), metadata={"troupe_kind": "step"})
     asking = {"troupe_kind": "ask", "troupe_label": "ask a person"}
     graph.add_node("ask", Node(work.ask, "ask"), metadata=asking)
-    graph.add_node("conclude", Node(work.conclude, "conclude"), metadata=look)
+    ended = [desks["conclude"]] if "conclude" in desks else []
+    graph.add_node("conclude", Node(work.conclude, "conclude", ended), metadata=look)
     graph.add_node("finish", Node(work.finish, "finish"), metadata={"troupe_kind": "step"})
     graph.add_edge(START, "hub")
     graph.add_edge("team", "route")
-    given: Ways = {f"assign {one}": one for one in (*by_name, "team")}
+    given: Ways = {one: one for one in (*by_name, "team")}
     graph.add_conditional_edges("hub", Choice(_given), {**given, "nothing": "route"})
     ways: Ways = {"next round": "hub", "question": "ask", "done": "conclude"}
     graph.add_conditional_edges("route", Choice(_went_on), {**given, **ways})
@@ -181,6 +184,7 @@ class Mesh:
         members: the pool, by name.
         leader: the hub.
         board: routes.
+        desks: where those work whom a gate judges, by name; "conclude" is the hub's for the answer.
     """
 
     members: Mapping[str, Step]
@@ -188,6 +192,7 @@ class Mesh:
     guards: Guards
     matcher: Matcher
     board: Switchboard
+    desks: Mapping[str, Loop]
 
     async def lead(self, state: Any, here: Here) -> dict[str, Any]:
         """Let the hub decide on a move."""
@@ -250,7 +255,7 @@ class Mesh:
         at = Standpoint(state)
         one = at.assignments[item]
         place = self._place(member, one, at, here)
-        update = await self._done(place, state, here)
+        update = await self._done(place, self.desks.get(member.name), state, here)
         done: Deliverable = update["deliverables"][item]
         if done.usable and done.notes is None:
             known = {name: at.done[name] for name in place.needs}
@@ -265,19 +270,21 @@ class Mesh:
         at = Standpoint(state)
         one = at.assignments[item]
         try:
-            made = build(one.pattern, [self.members[name] for name in one.agents], self.leader)
+            # A plan has a form of its own; the gate judges what is made of it.
+            lead = replace(self.leader, gate=None)
+            made = build(one.pattern, [self.members[name] for name in one.agents], lead)
             step = Step(GraphAgent(made.compile()), one.objective, gate=None)
         except BuildError as error:
             message = f"{one.pattern} of {', '.join(one.agents)} cannot be built: {error}"
             reason = Reason(kind="error", message=message, step=item)
             failed = Deliverable(step=item, agent="team", status="failed", reason=reason)
             return {"deliverables": {item: failed}}
-        update = await self._done(self._place(step, one, at, here), state, here)
+        update = await self._done(self._place(step, one, at, here), None, state, here)
         return self._kept(update["deliverables"][item], False, update)
 
     def _place(self, member: Step, one: Assignment, at: Standpoint, here: Here) -> Place:
         """Where the assignment stands: what it builds on, and what of the board and of a peer's words it is told."""
-        step = _as(member, one)
+        step = assigned(member, one.id, one.objective)
         known = shown_board(at.board, f"{one.objective} {' '.join(one.skills)}").strip()
         told = [takeover(one, at.board, here.scope.prompts)] if one.packet is not None else []
         told += [member.objective] if member.objective and member.objective != step.objective else []
@@ -296,20 +303,12 @@ class Mesh:
         """The step that a result came from, so that its data are an instance of its schema again."""
         return self.members.get(at.assignments[name].agent, self.leader).named(name)
 
-    async def _done(self, place: Place, state: Any, here: Here) -> dict[str, Any]:
+    async def _done(self, place: Place, desk: Loop | None, state: Any, here: Here) -> dict[str, Any]:
         """The deliverable; under a gate after as many rounds as it takes, in a graph of its own."""
-        if not isinstance(place.step.gate, Gate):
+        if desk is None:
             return await deliver(place, brief_for(place, state), state, here)
-        name = place.step.name
-        given = {key: state[key] for key in ("task", "messages", "turn", "origin") if key in state}
-        needed = {one: state["deliverables"][one] for one in place.needs}
-        out = await loop_of(place).ainvoke({**given, "deliverables": needed}, here.framed())
-        done = out["deliverables"][name]
-        return {
-            "deliverables": {name: done},
-            "verdicts": out.get("verdicts", {}),
-            "rounds": {name: done.rounds},
-        }
+        sources = {name: state["assignments"][name].agent for name in place.needs}
+        return await work_at(desk, place, sources, state, here)
 
     def _kept(self, done: Deliverable, gated: bool, update: dict[str, Any]) -> dict[str, Any]:
         """The update with what the deliverable adds to the board."""
@@ -325,7 +324,7 @@ class Mesh:
         if course.about:
             asked += " Shall the team go on? (Approve, say how, or reject to end the turn here.)"
         name = "go on" if course.about else "answer"
-        given = heard(ask_about(asked, name, {"question": asked, "round": course.round}, "hub"))
+        given = heard(ask_about(asked, name, {"question": asked, "round": course.round}, here.path("hub")))
         answer = Answered(kind=given.kind, text=given.text, question=course.question, about=course.about)
         number = str(at.round)
         update: dict[str, Any] = {"decided": {number: at.decided[number].model_copy(update={"answer": answer})}}
@@ -350,7 +349,7 @@ class Mesh:
         step = Step(self.leader.agent, text, name="conclude", gate=self.leader.gate)
         needs = tuple(one.step for one in parts)
         place = Place(step, len(ended), len(ended) + 1, [self._source(name, at) for name in needs], needs)
-        made = await self._done(place, {**state, "deliverables": done}, here)
+        made = await self._done(place, self.desks.get("conclude"), {**state, "deliverables": done}, here)
         return {**made, "deliverables": {**free, **made["deliverables"]}}
 
     async def finish(self, state: Any, here: Here) -> dict[str, Any]:
@@ -380,9 +379,24 @@ def _members(pool: Any, gate: Gate | None) -> list[Step]:
             raise BuildError(
                 f"Step({step.name!r}, needs=...) has no meaning in a mesh: the hub says what an assignment builds on."
             )
+        template, _, number = step.name.rpartition(".")
+        if number.isdecimal() and template in ("team", *(one.name for one in members)):
+            raise BuildError(
+                f"{step.name!r} is what an assignment of {template!r} is named. Name it by its job: "
+                f"Step({step.name!r}, ..., name='...')."
+            )
         if isinstance(step.gate, Gate):
             step.gate.checks.for_author(step.agent)  # whoever would judge their own work is found out now
     return members
+
+
+def _desks(members: Mapping[str, Step], lead: Step) -> dict[str, Loop]:
+    """Where those work whom a gate judges; each may build on the results of everybody, and of teams."""
+    authors = {**members, "team": lead}
+    found = {name: desk(step, authors) for name, step in members.items() if isinstance(step.gate, Gate)}
+    if isinstance(lead.gate, Gate):
+        found["conclude"] = desk(Step(lead.agent, name="conclude", gate=lead.gate), authors, bounded=False)
+    return found
 
 
 def _lead(hub: Any, members: Sequence[Step], gate: Gate | None) -> Step:
@@ -399,14 +413,6 @@ def _lead(hub: Any, members: Sequence[Step], gate: Gate | None) -> Step:
     if isinstance(lead.gate, Gate):
         lead.gate.checks.for_author(lead.agent)
     return lead
-
-
-def _as(member: Step, one: Assignment) -> Step:
-    """The member as the step that does this assignment."""
-    step = copy.copy(member)
-    object.__setattr__(step, "name", one.id)
-    object.__setattr__(step, "objective", one.objective)
-    return step
 
 
 def _bounded(decided: Decided, said: Any, most: int) -> Decided:

@@ -179,7 +179,7 @@ class _Parallel:
         ways: dict[Hashable, str] = {step.name: step.name for step in self.steps}
         if self.shared:
             graph.add_node("fork", Node(_nothing, "fork"), metadata={"troupe_kind": "gate", "troupe_label": "fork"})
-            ways["none"] = "join"
+            ways["join"] = "join"  # a word that is no step's name
         graph.add_conditional_edges(start, Choice(self._begin), ways)
         graph.add_node(
             "join",
@@ -257,7 +257,7 @@ class _Parallel:
             for number, name in enumerate(self._names_of(fork, state), 1):
                 if name not in done or done[name].status == "superseded":
                     ways.append(name if fork.each is None else Send(step.name, {"item": str(number)}))
-        return ways or ["none"]
+        return ways or ["join"]
 
     async def _item(self, template: Branch, item: str, state: Any, here: Here) -> dict[str, Any]:
         place, number = template.place.at(state), int(item)
@@ -271,6 +271,10 @@ class _Parallel:
     def _names_of(self, fork: _Fork, state: Any) -> list[str]:
         step = fork.place.step
         return [step.name] if fork.each is None else names(step, len(state.get("items", {}).get(step.name, ())))
+
+    def _items_of(self, state: Any) -> list[str]:
+        """The steps of all items, in order."""
+        return [name for fork in self.forks if fork.each is not None for name in self._names_of(fork, state)]
 
     def _parts(self, state: Any) -> list[Deliverable]:
         done = state.get("deliverables", {})
@@ -314,7 +318,7 @@ class _Parallel:
             return merged[-1] if merged else side_by_side(parts)
 
         plan = [*self.plain, *self.merging]
-        return await settle(plan, state, here, answer, self._short(parts, state))
+        return await settle(plan, state, here, answer, self._short(parts, state), self._items_of(state))
 
     def _short(self, parts: Sequence[Deliverable], state: Any) -> Reason | None:
         """What keeps the turn from being completed although its steps have ended well."""

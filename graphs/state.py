@@ -65,9 +65,15 @@ def _merge(
 
 
 def _newer(old: Deliverable, new: Deliverable) -> Deliverable:
-    if new.rounds != old.rounds:
-        return new if new.rounds > old.rounds else old
-    return old if old.status == "superseded" else new
+    before, after = part(old, "rounds"), part(new, "rounds")
+    if after != before:
+        return new if after > before else old
+    return old if part(old, "status") == "superseded" else new
+
+
+def part(value: Any, field: str) -> Any:
+    """A field of a stored value, also where it is plain data: so LangGraph's server reads a state to show it."""
+    return value[field] if isinstance(value, Mapping) else getattr(value, field)
 
 
 class StepState(TypedDict, total=False):

@@ -87,12 +87,17 @@ class TeamGraph(StateGraph[Any, Any, Any, Any]):
         return Team(**vars(compiled))
 
     def place_of(self, name: str) -> tuple[int, int, str]:
-        """Where a step's result stands among the others: in the order of the line-up, items by their number."""
+        """Where a step's result stands among the others: in the order of the line-up, items by their number.
+
+        What is in no line-up comes after it, and what has no number last, as it puts the rest together.
+        """
         outline = [one.name for one in self.outline]
         template, _, number = name.rpartition(".")
-        if name not in outline and template in outline and number.isdigit():
-            return outline.index(template), int(number), name
-        return outline.index(name) if name in outline else len(outline), 0, name
+        if name in outline:
+            return outline.index(name), 0, name
+        if number.isdecimal():
+            return outline.index(template) if template in outline else len(outline), int(number), name
+        return len(outline) + 1, 0, name
 
     def step(self, name: str) -> Step:
         """The step of that name.
@@ -170,7 +175,7 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         from troupe.graphs.drawing import Drawing, svg
 
-        return {"text/plain": repr(self), "image/svg+xml": svg(Drawing.of(self.get_graph()), title=self.name)}
+        return {"text/plain": repr(self), "image/svg+xml": svg(Drawing.of(self.get_graph(xray=True)), title=self.name)}
 
     async def _aenter(self, input: Any, config: RunnableConfig | None, context: Any) -> tuple[Any, RunnableConfig]:
         # Only a folder of prompts of the caller's own is read here; a thread does it while the event loop goes on.

@@ -318,7 +318,7 @@ async def ask_person(place: Place, state: Any, here: Here) -> dict[str, Any]:
     submitted: Deliverable = state["deliverables"][step.name]
     key = f"{step.name}#{submitted.rounds}"
     verdict: Judgement = state["verdicts"][key]
-    answer = heard(question(submitted, verdict))
+    answer = heard(question(submitted, verdict, here.path(step.name)))
     if answer.kind == "respond":
         guided = verdict.but(decision="rework", feedback=answer.text, findings=(), by="a person")
         return {"verdicts": {key: guided}, "rounds": {step.name: submitted.rounds + 1}}
@@ -354,9 +354,17 @@ def last_usable(ended: Sequence[Deliverable]) -> str:
 
 
 async def settle(
-    plan: Sequence[Step], state: Any, here: Here, answer: Composes = last_usable, reason: Reason | None = None
+    plan: Sequence[Step],
+    state: Any,
+    here: Here,
+    answer: Composes = last_usable,
+    reason: Reason | None = None,
+    made: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """End the turn: status, reason and answer from what the steps delivered; steps never reached are skipped."""
+    """End the turn: status, reason and answer from what the steps delivered; steps never reached are skipped.
+
+    `made` are the steps that were decided at run time, in their order: the state has them as they arrived.
+    """
     done: dict[str, Deliverable] = state.get("deliverables", {})
     skipped = {
         step.name: Deliverable(
@@ -370,9 +378,9 @@ async def settle(
         if step.name not in done or done[step.name].status == "superseded"
     }
     planned = [step.name for step in plan]
-    # What was decided at run time comes before the plan's own end.
-    made = [name for name in done if name not in planned]
-    ended = [{**done, **skipped}[name] for name in [*made, *planned]]
+    # What was decided at run time comes before the plan's own end, in one order whatever arrived first.
+    other = sorted(name for name in done if name not in planned and name not in made)
+    ended = [{**done, **skipped}[name] for name in [*(one for one in made if one in done), *other, *planned]]
     update = ending(ended, here, answer, reason)
     if skipped:
         update["deliverables"] = skipped

@@ -220,6 +220,8 @@ def _as_recorded(result: Result, turn: Turn, held: bool) -> Result:
     result = replace(result, simulated=turn.simulated and result.usage.usd == 0)
     if turn.status == "running" and held:
         return replace(result, status="running", waiting=(), missing=())
+    if turn.status in ("running", "stopped") and result.status == "waiting":
+        result = replace(result, status="stopped", waiting=())  # it died on its way, with answers to what it asked
     if result.status != "stopped" or result.reason is not None:
         return result
     if turn.status == "partial":

@@ -77,6 +77,8 @@ class Underway:
         )
         if self.context.budget is not None and not self.scope.simulated:
             self._warn_of_unknown_prices()
+        if resumed:  # so that whoever finds it later knows whether it waits, or died on its way
+            await self._end("running", None)
         status: RunStatus | None = None
         reason: Reason | None = None
         try:
@@ -113,14 +115,17 @@ class Underway:
         asked = {one.id: one.value for one in snapshot.interrupts}
         if answers is not None:
             return await self.go(Command(resume=answers_by_id(answers, asked, self.turn.thread)), stop, resumed=True)
-        # The snapshot's `next` is empty, too, when a step's writes were saved and the checkpoint after it was not.
-        if asked or state.get("status") != "running":
+        # The snapshot's `next` is empty, too, when a step's writes were saved and the checkpoint after it was not. And it
+        # still lists questions whose answers were being worked on when the process died: the answers are in there.
+        if (asked and self.turn.status == "waiting") or state.get("status") != "running":
             return await self.result(None, None)
         return await self.go(None, stop, resumed=True)
 
     async def roll_back(self, to: str) -> None:
         """Write that `to` and every step after it is to be redone: a forward write, never a fork."""
         redo = self.team.builder.redo
+        if not redo:
+            raise InputError(f"No turn of {self.team.name!r} is rolled back to a step. Give the thread another turn.")
         if to not in redo:
             raise UnknownName("step", to, redo)
         state = await self._state()

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-from troupe.agents.errors import SettingsError
+from pydantic import ValidationError
+
+from troupe.agents.errors import SettingsError, complaints
 from troupe.agents.models import SIMULATED
 from troupe.agents.settings import Settings
 
@@ -112,11 +114,14 @@ def _other(spec: str, provider: str, settings: Settings) -> BaseChatModel:
         model = init_chat_model(spec, **options)
     except ImportError as error:
         raise SettingsError(f"{spec} needs another package: {error}") from None
+    except ValidationError as error:  # of a model's own fields, such as its key
+        raise SettingsError(f"{spec} cannot be used: {complaints(error)}") from None
     except ValueError as error:
+        listed = " ".join(str(error).partition("\n")[2].split()) or str(error)
         known = ", ".join(sorted({"openai", SIMULATED, *settings.providers}))
         raise SettingsError(
-            f"Unknown provider {provider!r}: {str(error)[:300]} Here: {known}, or a server of your own as "
-            f"[providers.{provider}] in troupe.toml with its base_url."
+            f"Unknown provider {provider!r}. Here: {known}, or a server of your own as [providers.{provider}] in "
+            f"troupe.toml with its base_url. LangChain: {listed[:600]}"
         ) from None
     except Exception as error:  # noqa: BLE001 - providers raise their own classes for a missing key
         raise SettingsError(f"{spec} cannot be used: {str(error)[:300]}") from None

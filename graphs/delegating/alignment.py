@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, create_model
 
-from troupe.agents.contracts import Value
+from troupe.agents.contracts import Kept
 from troupe.agents.notes import Said, Text
 from troupe.agents.text import shorten
 from troupe.graphs.delegating.delegation import Directive, Package
@@ -40,7 +40,7 @@ class Alignment(Said):
     feedback: Text = Field(default="", description="What the author must change; empty if it passed.")
 
 
-class Criterion(Value):
+class Criterion(Kept):
     """Something that a result had to meet, and whether it does."""
 
     package: str
@@ -49,6 +49,11 @@ class Criterion(Value):
     finding: Text = ""
     by: str = ""
     """Who judged it; empty where there was nothing to judge."""
+
+    def line(self) -> str:
+        """See `Kept`."""
+        found = f" {self.finding}" if self.finding else ""
+        return f"{self.package}, {'met' if self.met else 'not met'}: {self.text}{found}"
 
 
 def criteria_of(package: Package, directives: Mapping[str, Directive]) -> dict[str, str]:
@@ -118,13 +123,16 @@ def complaint(found: Mapping[str, Criterion], feedback: str = "") -> str:
 def _meant(said: str, criteria: Mapping[str, str]) -> str | None:
     """The label that an answer means: the label itself, or the criterion word for word."""
     plain = _plain(said)
-    for label, text in criteria.items():
-        if plain in (label.lower(), _plain(text)):
+    for label in criteria:
+        if plain == label.lower():
             return label
-    found = re.match(r"(?:criterion |p\d+/)?#?(d?\d{1,3})(?:$|[:.)] )", plain)
+    for label, text in criteria.items():
+        if plain == _plain(text):
+            return label
+    found = re.match(r"(?:criterion |p\d+/)?#?(d?\d{1,3})(?:$|[:.)*\]]+ | [-\u2013\u2014] )", plain)
     label = found[1].upper() if found else ""
     return label if label in criteria else None
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.lower().split()).strip(" .:\"'()[]")
+    return " ".join(text.lower().split()).strip(" .:\"'()[]*`#")

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from troupe.agents.contracts import Value
+from troupe.agents.contracts import Kept
 from troupe.agents.notes import Text
 from troupe.graphs.delegating.levels import Levels
 from troupe.graphs.delegating.planning import (
@@ -28,7 +28,7 @@ from troupe.graphs.delegating.planning import (
 )
 
 
-class Directive(Value):
+class Directive(Kept):
     """A rule in force: who gave it, whom it binds (nobody named is all), and who may change it."""
 
     id: str
@@ -45,10 +45,11 @@ class Directive(Value):
         'D1 (by lead; may be changed by: tactical): Use SQLite.'
         """
         why = f" Why: {self.rationale}" if self.rationale else ""
-        return f"{self.id} (by {self.by}; may be changed by: {self.changed_by}): {self.decision}{why}"
+        scope = f" for {', '.join(self.scope)}" if self.scope else ""
+        return f"{self.id} (by {self.by}{scope}; may be changed by: {self.changed_by}): {self.decision}{why}"
 
 
-class Coordination(Value):
+class Coordination(Kept):
     """How the packages depend on each other, who said so, and why."""
 
     by: str = ""
@@ -65,7 +66,7 @@ class Coordination(Value):
         return f"Coordination (by {self.by}): {self.pattern}, {how}. {self.why}".strip()
 
 
-class Package(Value):
+class Package(Kept):
     """A piece of work that is given out; its deliverable has the name `step`."""
 
     id: str
@@ -80,8 +81,13 @@ class Package(Value):
     needs: tuple[str, ...] = ()
     """The ids of the packages whose results it builds on."""
 
+    def line(self) -> str:
+        """See `Kept`."""
+        needs = f"; needs {', '.join(self.needs)}" if self.needs else ""
+        return f"{self.id} ({self.step}, given by {self.by}{needs}): {self.title}"
 
-class Correction(Value):
+
+class Correction(Kept):
     """Something that was mended in a plan; a `limit` left work out, and keeps the run from being completed."""
 
     by: str
@@ -205,11 +211,12 @@ def _connect(drafts: Sequence[PlannedPackage], made: Delegated) -> None:
         needs |= {after: [before] for before, after in itertools.pairwise(ids)}
     elif made.coordination.pattern == "needs":
         for package, draft in zip(made.packages.values(), drafts, strict=True):
-            for name in draft.needs:
-                problem = _need(name, package, needs, made)
-                if problem:
-                    text = f"wrote that {package.id} {package.title!r} needs {name!r}, {problem}; that need is dropped."
-                    made.corrections.append(Correction(by=package.by, text=text))
+            said = f"wrote that {package.id} {package.title!r} needs"
+            wrong = [(name, problem) for name in draft.needs if (problem := _need(name, package, needs, made))]
+            texts = [f"{said} {name!r}, {problem}; that need is dropped." for name, problem in wrong[:NAMED]]
+            if len(wrong) > NAMED:
+                texts.append(f"{said} {len(wrong) - NAMED} more that are dropped.")
+            made.corrections += [Correction(by=package.by, text=text) for text in texts]
     for one in ids:
         found = tuple(other for other in ids if other in needs[one])
         made.packages[one] = made.packages[one].model_copy(update={"needs": found})

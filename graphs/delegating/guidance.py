@@ -12,11 +12,11 @@ from typing import Literal
 from pydantic import Field
 
 from troupe.agents.brief import fence
-from troupe.agents.contracts import Value
+from troupe.agents.contracts import Kept
 from troupe.agents.matching import stems
 from troupe.agents.notes import Escalation, Said, Text
 from troupe.agents.text import shorten, tokens
-from troupe.graphs.delegating.delegation import Directive, Package
+from troupe.graphs.delegating.delegation import Correction, Directive, Package
 from troupe.graphs.delegating.levels import Levels
 from troupe.graphs.delegating.planning import required
 
@@ -24,7 +24,7 @@ PERSON = "a person"
 ESCALATIONS = 3
 """How many questions the work on one package may raise."""
 
-_EVERYBODY = {"all", "everybody", "everyone", "the team", "*"}
+_EVERYBODY = stems("everybody everyone anybody anyone any global whole entire team level member")
 _RANK = {"implementation": 0, "tactical": 1, "strategic": 2, "person": 3}
 
 
@@ -38,7 +38,7 @@ class Answer(Said):
     why: Text = Field(default="", description="The reason; or why you cannot decide it.")
 
 
-class Escalated(Value):
+class Escalated(Kept):
     """A question that went up: who was asked, in order, and what came back.
 
     `answered_by` is empty while nobody has answered; `kind` is `alignment` where the engine asks, because work does not
@@ -59,6 +59,12 @@ class Escalated(Value):
     why: Text = ""
 
     def line(self) -> str:
+        """See `Kept`."""
+        why = f" Why: {self.why}" if self.why else ""
+        said = f"{self.answered_by} answers: {self.guidance}" if self.answered_by else "Nobody has answered."
+        return f"{self.id}: {self.question} {said}{why}"
+
+    def told(self) -> str:
         """Question and answer, for whoever goes on with the work and whoever judges it."""
         why = f" Why: {self.why}" if self.why else ""
         asked = fence(self.question, "question")
@@ -86,11 +92,25 @@ def for_manager(directives: Mapping[str, Directive], name: str, levels: Levels) 
     }
 
 
+def unheard(directives: Mapping[str, Directive], packages: Mapping[str, Package], levels: Levels) -> list[Correction]:
+    """What is said of directives that reach nobody, because nobody and nothing here is what their scope names."""
+    # A manager is meant by name or level alone: their skills are what most rules are about.
+    members = [(levels.names_of(step.name), frozenset[str]()) for step in levels.managers]
+    members += [(levels.names_of(step.name), levels.facets[step.name]) for step in levels.implementation]
+    found = []
+    for one in directives.values():
+        known = not one.scope or any(_within(one.scope, called, words) for called, words in members)
+        if not known and not any(binding({one.id: one}, each, levels) for each in packages.values()):
+            text = f"wrote {one.id} for {', '.join(one.scope)!r}, which is nobody and nothing here; it binds no one."
+            found.append(Correction(by=one.by, text=text))
+    return found
+
+
 def _within(scope: Sequence[str], called: set[str], words: frozenset[str]) -> bool:
     for part in scope:
-        if (plain := part.strip().lower()) in _EVERYBODY or plain in called:
+        if part.strip().lower() in called:
             return True
-        if (meant := stems(part)) and meant <= words:
+        if stems(part) - _EVERYBODY <= words | stems(" ".join(called)):
             return True
     return False
 

@@ -41,7 +41,7 @@ from troupe.graphs.delegating.guidance import ESCALATIONS, PERSON, Answer, Escal
 from troupe.graphs.delegating.levels import Levels
 from troupe.graphs.gates import Gate, gate
 from troupe.graphs.node import Choice, Here, Node, now
-from troupe.graphs.state import SNAPSHOT_EVERY, TeamState, merge_latest
+from troupe.graphs.state import SNAPSHOT_EVERY, TeamState, merge_latest, part
 from troupe.graphs.step import Step
 from troupe.graphs.wiring import Ways, answered_way, judged_way
 from troupe.graphs.work import (
@@ -80,6 +80,7 @@ Escalations = Annotated[dict[str, Escalated], DeltaChannel(merge_numbered, dict,
 # Stands where a worker has no gate: its work is not accepted before the one who gave it has judged it.
 _LATER = gate(lambda _: True)
 _ROUND = 7  # the most nodes of one round
+_GUIDANCE = 1500  # tokens of an answer that an agent gives
 
 
 class Paused(Value):
@@ -93,7 +94,7 @@ class Paused(Value):
 
 def merge_paused(state: Mapping[str, Paused], writes: Sequence[Mapping[str, Paused] | None]) -> dict[str, Paused]:
     """By package the last write; one that waits no more is forgotten."""
-    return {name: one for name, one in merge_latest(state, writes).items() if one.asking}
+    return {name: one for name, one in merge_latest(state, writes).items() if part(one, "asking")}
 
 
 class PackageState(TeamState, total=False):
@@ -386,7 +387,8 @@ class Workshop:
         if isinstance(outcome, Ok):
             said: Answer = outcome.value
             if said.answered and said.guidance.strip():
-                return {**update, **self._answered(asked, done, who, said.guidance, said.why)}
+                guidance, because = shorten(said.guidance, _GUIDANCE), shorten(said.why, 300)
+                return {**update, **self._answered(asked, done, who, guidance, because)}
             reason = f"{who}: {said.why or 'gave no answer.'}"
         else:
             reason = f"{who}: {_cause(outcome)}"
@@ -405,7 +407,7 @@ class Workshop:
         package: Package = state["package"]
         one: Escalated = state["escalations"][state["asking"]]
         done: Deliverable = state["deliverables"][package.step]
-        given = heard(_question(one, package, done))
+        given = heard(_question(one, package, done, here.path(package.step)))
         asked = one.model_copy(update={"asked": (*one.asked, PERSON)})
         mine: dict[str, Any] = {"answered_by": PERSON, "guidance": given.text, "why": ""}
         if given.kind == "reject":
@@ -478,7 +480,7 @@ def _told(state: Any) -> tuple[str, ...]:
 
 
 def _answers(state: Any) -> tuple[str, ...]:
-    return tuple(one.line() for one in state.get("escalations", {}).values() if one.answered_by)
+    return tuple(one.told() for one in state.get("escalations", {}).values() if one.answered_by)
 
 
 def _asked_above(state: Any) -> bool:
@@ -503,8 +505,8 @@ def _asked(one: Escalated, package: Package) -> str:
     return "\n".join([told, *who, *([f"Asked before you:\n{one.why}"] if one.why else [])])
 
 
-def _question(one: Escalated, package: Package, done: Deliverable) -> dict[str, Any]:
-    """The same to a person."""
+def _question(one: Escalated, package: Package, done: Deliverable, path: str) -> dict[str, Any]:
+    """The same to a person, by the path of the package's step."""
     lines = [f"{package.title!r} ({package.owner}) asks: {one.question}", *(f"- {option}" for option in one.options)]
     if one.recommendation:
         lines.append(f"Recommended: {one.recommendation}")
@@ -512,11 +514,11 @@ def _question(one: Escalated, package: Package, done: Deliverable) -> dict[str, 
         lines.append(f"Nobody on the team could answer:\n{one.why}")
     if one.kind == "alignment":
         lines.append("Approve to accept it as it is, respond with what is to be done, or reject it.")
-        name = f"accept {package.step}"
+        name = f"accept {path}"
     else:
         best = "the recommendation" if one.recommendation else "the first option" if one.options else "their own choice"
         lines.append(f"Approve {best}, respond with what holds, or reject the work.")
-        name = f"answer {package.step}"
+        name = f"answer {path}"
     args = {
         "package": package.id,
         "title": package.title,
@@ -525,7 +527,7 @@ def _question(one: Escalated, package: Package, done: Deliverable) -> dict[str, 
         "recommendation": one.recommendation,
         "directive": one.directive,
     }
-    return ask_about("\n".join(lines), name, args, package.step, done.content)
+    return ask_about("\n".join(lines), name, args, path, done.content)
 
 
 def _waived(criteria: Mapping[str, Criterion], done: Deliverable) -> dict[str, Criterion]:

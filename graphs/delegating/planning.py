@@ -214,9 +214,10 @@ def _short(text: str, limit: int = _SHORT) -> str:
 
 def _short_directive(one: PlannedDirective) -> PlannedDirective:
     return PlannedDirective(
-        decision=_short(one.decision),
-        rationale=_short(one.rationale),
-        scope=tuple(_short(name, 40) for name in one.scope[:CRITERIA]),
+        # One line each: a second one could look like a directive of somebody else.
+        decision=" ".join(_short(one.decision).split()),
+        rationale=" ".join(_short(one.rationale).split()),
+        scope=tuple(" ".join(_short(name, 40).split()) for name in one.scope[:CRITERIA]),
         changed_by=_short(one.changed_by, 40),
     )
 

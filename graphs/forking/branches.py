@@ -123,8 +123,13 @@ def _where(place: Place) -> dict[str, Any]:
 def loop_of(place: Place) -> Loop:
     """The graph in which a step works, is judged and works again."""
     alone = {one.name: getattr(place, one.name) for one in fields(Place)} | {"redo": {}}
-    graph: Any = StateGraph(LoopState)
-    add_step(graph, _Inside(**alone), END, END)
+    return loop_at(_Inside(**alone), LoopState)
+
+
+def loop_at(place: Place, state_schema: type[Any]) -> Loop:
+    """The same for a place that finds out by its state where it is."""
+    graph: Any = StateGraph(state_schema)
+    add_step(graph, place, END, END)
     graph.add_edge(START, place.step.name)
     return graph.compile(name=place.step.name).with_config(recursion_limit=supersteps([place.step]))  # type: ignore[no-any-return]
 

@@ -34,13 +34,16 @@ class Items(BaseModel):
     items: tuple[Text, ...] = Field(description="One text per part, each complete enough to be worked on alone.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Each:
     """See `each`."""
 
     step: Step
     items: Agent
     most: int
+
+    def __repr__(self) -> str:
+        return f"each({self.step.name!r}, ...)"
 
 
 def each(what: Any, items: Any, most: int = MOST) -> Each:
@@ -69,11 +72,13 @@ def each(what: Any, items: Any, most: int = MOST) -> Each:
             return {"items": given}
 
         return Each(step, FunctionAgent(listed, f"{step.name}.items"), most)
-    by = as_agent(items)
+    kinds = "a list, a function of the Brief, or an agent that decides"
+    try:
+        by = as_agent(items)
+    except BuildError as error:
+        raise BuildError(f"each(items={items!r}): it must be {kinds}. {error}") from None
     if not (by.can_decide or isinstance(by, FunctionAgent)):
-        raise BuildError(
-            f"each(items={by.name!r}): it must be a list, a function of the Brief, or an agent that decides."
-        )
+        raise BuildError(f"each(items={by.name!r}): it must be {kinds}.")
     return Each(step, by, most)
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from troupe.agents.errors import BuildError, UnknownName
+from troupe.agents.functions import must_be_users
 
 Kind = Literal["all", "best_effort", "within", "first", "quorum"]
 _SHARE = 0.75  # of the time left, so that what there is can still be merged
@@ -104,6 +105,7 @@ def as_join(given: Any) -> Join:
         return given
     if given in ("all", "best_effort"):
         return Join(given)
+    must_be_users(given)
     found = re.fullmatch(r"(first|quorum|within)\(\s*(-?[\d.]+)\s*\)", str(given))
     if found is None:
         raise UnknownName("join", given, ["all", "best_effort", "first(k)", "quorum(k)", "within(seconds)"])

@@ -58,7 +58,7 @@ async def rule(
 ) -> list[Conflict]:
     """The conflicts, ruled by a policy."""
     if policy == "ask":
-        return [_asked(one) for one in open_]
+        return [_asked(one, here.path(NODE)) for one in open_]
     if policy == "confidence":
         return [_surest(one) for one in open_]
     if policy == "judge":
@@ -113,7 +113,7 @@ def _counted(conflict: Conflict, ballots: Mapping[str, Sequence[Ruling]]) -> Con
     return conflict.ruled(leading[0], "vote", f"{most} of {len(votes)} votes ({shown}).")
 
 
-def _asked(conflict: Conflict) -> Conflict:
+def _asked(conflict: Conflict, path: str) -> Conflict:
     """Ask a person; a text that is a step's name is a vote for its side, any other is the ruling itself."""
     sides = "\n".join(f"- {step}: {said}" for step, said in conflict.sides.items())
     first = next(iter(conflict.sides))
@@ -121,7 +121,7 @@ def _asked(conflict: Conflict) -> Conflict:
         f"The team contradicts itself about {conflict.about}:\n{sides}\n"
         f"What holds? Approve for {first!r}, or respond with another name or with what holds."
     )
-    answer = heard(ask_about(text, f"rule on {conflict.about}", {"conflict": conflict.id, **conflict.sides}, NODE))
+    answer = heard(ask_about(text, f"rule on {conflict.about}", {"conflict": conflict.id, **conflict.sides}, path))
     if answer.kind == "reject":
         return conflict.ruled(None, "", answer.text or "A person left it open.")
     if answer.kind == "approve" or not answer.text:

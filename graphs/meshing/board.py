@@ -14,6 +14,7 @@ from troupe.agents.contracts import Deliverable, Value
 from troupe.agents.matching import Weights, stems
 from troupe.agents.notes import Text
 from troupe.agents.text import summary, tokens
+from troupe.graphs.state import part
 
 Kind = Literal["fact", "decision", "question", "artifact"]
 MOST = 24  # entries of a kind from one deliverable
@@ -59,7 +60,7 @@ def entry(kind: Kind, text: str, by: str, trust: float) -> Entry:
 
 
 def merge_board(state: Mapping[str, Entry], writes: Sequence[Mapping[str, Entry] | None]) -> dict[str, Entry]:
-    """By id everybody who says it, each with their highest trust; a write of None starts a new turn."""
+    """By id, and in that order, everybody who says it with their highest trust; a write of None starts a new turn."""
     merged = dict(state)
     for write in writes:
         if write is None:
@@ -67,17 +68,16 @@ def merge_board(state: Mapping[str, Entry], writes: Sequence[Mapping[str, Entry]
             continue
         for key, new in write.items():
             merged[key] = _joined(merged[key], new) if key in merged else new
-    return merged
+    return dict(sorted(merged.items()))  # who wrote first changes nothing
 
 
 def _joined(one: Entry, other: Entry) -> Entry:
     if one == other:
         return one
-    sources = {
-        name: max(one.sources.get(name, 0.0), other.sources.get(name, 0.0))
-        for name in sorted({*one.sources, *other.sources})
-    }
-    return one.model_copy(update={"text": min(one.text, other.text), "sources": sources})
+    these, those = part(one, "sources"), part(other, "sources")
+    sources = {name: max(these.get(name, 0.0), those.get(name, 0.0)) for name in sorted({*these, *those})}
+    update = {"text": min(part(one, "text"), part(other, "text")), "sources": sources}
+    return one.model_copy(update=update) if isinstance(one, Entry) else {**one, **update}
 
 
 def entries(done: Deliverable, trust: float) -> dict[str, Entry]:

@@ -70,7 +70,7 @@ class Guards:
 
 
 def mark(done: Iterable[Deliverable], board: Mapping[str, Entry], met: Iterable[str]) -> str:
-    """A digest of what a turn has brought: contents, what is known, criteria that are met. Ids and clocks are no news.
+    """A digest of what a turn has brought: contents, what is known, criteria that were met. Ids and clocks are no news.
 
     >>> mark([], {}, ["c1"]) == mark([], {}, ["c1"]) != mark([], {}, [])
     True

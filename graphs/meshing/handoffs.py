@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -61,7 +62,9 @@ def objection(one: Assignment, to: str, peers: Sequence[str], hub: str) -> str:
     if to == hub:
         return f"{one.agent} wished to hand its work to the hub, which gives work out and takes none."
     if to not in peers:
-        return f"{one.agent} wished to hand its work to {to[:80]!r}, who is no colleague here."
+        # The hub reads this as the engine's own words, so that nothing but what may be a name stands in it.
+        named = repr(to) if re.fullmatch(r"[\w.+#-]{0,60}", to) else "somebody"
+        return f"{one.agent} wished to hand its work to {named}, who is no colleague here."
     return ""
 
 

@@ -47,7 +47,11 @@ class Matcher:
         if self._vectors is None:  # the pool's own texts are embedded once, a call of their own in the journal
             self._vectors = await self._embed(self._texts, state, here)
         found = await self._embed(texts, state, here) if self._vectors is not None else None
-        if self._vectors is None or found is None or len(found.values[0]) != len(self._vectors.values[0]):
+        if self._vectors is None or found is None:
+            return words, True
+        if (size := len(found.values[0])) != (known := len(self._vectors.values[0])):
+            self._vectors = None  # of another model, perhaps
+            _fallen_back(f"vectors of {known} numbers for the pool, of {size} for the need.", here)
             return words, True
         return [
             {name: cosine(one, other) for name, other in zip(self._names, self._vectors.values, strict=True)}
@@ -62,8 +66,12 @@ class Matcher:
             vectors: Vectors = outcome.value
             return vectors
         cause = outcome.reason if isinstance(outcome, Skipped) else outcome.cause
-        here.emit(Notice(now(), here.outer, f"The embeddings failed, so words are compared instead: {cause}"))
+        _fallen_back(cause, here)
         return None
+
+
+def _fallen_back(cause: str, here: Here) -> None:
+    here.emit(Notice(now(), here.outer, f"The embeddings failed, so words are compared instead: {cause}"))
 
 
 def _gave_up(state: Any) -> bool:

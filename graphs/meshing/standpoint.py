@@ -58,6 +58,6 @@ class Standpoint:
         return sum(one.kind in ("fact", "decision") for one in self.board.values())
 
     def mark(self) -> str:
-        """What the turn has brought so far, as a digest."""
-        met = [key for key, one in self.criteria.items() if one.met]
+        """What the turn has brought so far, as a digest; a criterion that is met again is no news."""
+        met = {key for one in self.decided.values() if one.course is not None for key in one.course.met}
         return mark((self.done[one] for one in self.assignments if one in self.done), self.board, met)

@@ -212,6 +212,8 @@ async def test_an_attempt_that_hangs_says_which_setting_bounds_it() -> None:
 
 
 async def test_a_timeout_of_the_agents_own_keeps_its_words() -> None:
+    outcome = await outcome_of(Failing(*[TimeoutError()] * 2), scope_of(executor=impatient()))
+    assert isinstance(outcome, Failed) and "TROUPE_TIMEOUT" not in outcome.cause
     outcome = await outcome_of(Failing(*[TimeoutError("the tool gave up")] * 2), scope_of(executor=impatient()))
     assert isinstance(outcome, Failed) and "the tool gave up" in outcome.cause
 

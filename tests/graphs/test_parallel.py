@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -14,6 +15,7 @@ from typing import Annotated, Any
 import pytest
 from langchain_core.messages import AIMessage
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import START, MessagesState, StateGraph
 from pydantic import BaseModel
 
@@ -569,6 +571,7 @@ def test_branches_that_ask_at_once_ask_two_questions_answered_by_id_one_at_a_tim
     team = parallel(Step(A, gate=never), Step(B, gate=never), C, merge=LEAD)
     asked = run(team, "x", model=scripted({name: SAID[name] for name in "abc"}), db=db, thread="t")
     assert asked.status == "waiting" and {one.step for one in asked.waiting} == {"a", "b"}
+    assert {one.step: one.content for one in asked.waiting} == {name: SAID[name] for name in "ab"}, "what it is about"
     by_step = {one.step: one.id for one in asked.waiting}
     half = resume("t", {by_step["b"]: "approve"}, target=team, model=scripted({"*": "never"}), db=db)
     assert half.status == "waiting" and [one.step for one in half.waiting] == ["a"]
@@ -869,6 +872,12 @@ def test_its_graph_shows_where_items_come_from() -> None:
         ("worker", "join"), ("a", "join"),
     }  # fmt: skip
     assert ("__start__", "a") not in edges
+
+
+@pytest.mark.parametrize("name", ["none", "agreed", "contradicting", "too few", "accepted", "failed", "pass"])
+def test_a_branch_beside_items_may_have_any_name(name: str) -> None:
+    result = go(parallel(each(worker(), ["x"]), Step(upper, name=name), Step(A, gate=gate(contains("a")))))
+    assert result.status == "completed" and result[name].usable
 
 
 def test_an_agent_sees_its_own_item_and_no_other() -> None:
@@ -1229,6 +1238,20 @@ def lead(brief):
 
 team = parallel(Step(one), Step(two), Step(three), merge=lead, name="team")
 """
+
+
+def test_the_reason_is_that_of_the_first_item_whatever_arrived_first() -> None:
+    def fail(brief: Brief) -> str:
+        raise ValueError(f"no {brief.item}")
+
+    graph = parallel(each(Step(fail, name="worker"), items=[str(number) for number in range(1, 31)]))
+    # What is read back from a database comes in the order of LangGraph's task ids.
+    saver = SqliteSaver(sqlite3.connect(":memory:", check_same_thread=False))
+    app = graph.compile(saver, interrupt_before=["finish"])
+    config: Any = {"configurable": {"thread_id": "t"}}
+    app.invoke({"task": "x"}, config)
+    state = app.invoke(None, config)
+    assert (state["status"], state["reason"].step) == ("failed", "worker.1")
 
 
 def test_it_runs_and_is_shown_from_the_command_line(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from tests.support.teams import steps_asked
 from troupe import Deliverable, TeamContext, TeamState, agent, run, scripted, sequential
+from troupe.graphs.meshing.board import entry, merge_board
 from troupe.graphs.state import (
     INTERNAL,
     merge_deliverables,
@@ -81,6 +82,20 @@ def test_the_highest_round_does_not_depend_on_the_order(writes: list[dict[str, i
 def test_parallel_deliverables_do_not_depend_on_the_order(done: list[Deliverable], order: Any) -> None:
     writes = [{one.step: one} for one in done]
     assert merge_deliverables({}, writes) == merge_deliverables({}, order.sample(writes, len(writes)))
+
+
+@given(st.lists(DELIVERED, max_size=4))
+def test_plain_data_merge_as_deliverables_do(writes: list[Any]) -> None:
+    plain: list[Any] = [{step: one.model_dump() for step, one in write.items()} for write in writes]
+    merged: Any = merge_deliverables({}, plain)
+    assert merged == {step: one.model_dump() for step, one in merge_deliverables({}, writes).items()}
+
+
+def test_plain_data_merge_as_entries_of_a_board_do() -> None:
+    writes = [{"f": entry("fact", "It is JSON.", by, 0.5)} for by in ("ada", "bob")]
+    plain: Any = [{"f": one["f"].model_dump()} for one in writes]
+    merged: Any = merge_board({}, plain)
+    assert merged == {"f": merge_board({}, writes)["f"].model_dump()}
 
 
 @given(DELIVERABLES, DELIVERABLES)

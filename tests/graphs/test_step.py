@@ -39,7 +39,12 @@ from troupe import (
     agent,
     check,
     contains,
+    each,
+    first,
     gate,
+    merge,
+    non_empty,
+    parallel,
     resume,
     review,
     run,
@@ -463,7 +468,7 @@ def test_a_nested_teams_question_is_answered_through_the_outer_one(db: Path) -> 
     lines = {"plan": "p", "draft": "good d", "check": ["c", "good c"]}
     model = scripted(lines)
     waiting = run(team, "hi", model=model, db=db, thread="t")
-    assert waiting.status == "waiting" and [one.step for one in waiting.waiting] == ["check"]
+    assert waiting.status == "waiting" and [one.step for one in waiting.waiting] == ["writing/check"]
     done = resume(
         "t",
         {waiting.waiting[0].id: {"type": "respond", "message": "say that it is good"}},
@@ -614,6 +619,15 @@ def test_any_other_name_works_from_the_brief_to_the_database(name: str, db: Path
             lambda: sequential([agent("a", "W."), agent("b", "W.")]),
             r"A list of 2 was given as one step.*sequential\(\*steps\)",
         ),
+        (lambda: parallel([agent("a", "W.")]), r"parallel\(\*branches\)"),
+        (lambda: sequential(each("qa-engineer", ["x"])), r"each\('qa-engineer', ...\) cannot be a step.*parallel"),
+        (lambda: sequential(sequential), r"sequential was given as it is. Call it: sequential\(...\)"),
+        (lambda: parallel("qa-engineer", merge=merge), r"Call it: merge\(...\)"),
+        (lambda: parallel("qa-engineer", join=first), r"Call it: first\(...\)"),  # type: ignore[arg-type]
+        (lambda: gate(non_empty), r"Call it: non_empty\(...\)"),
+        (lambda: each("qa-engineer", items="red green"), "must be a list, a function of the Brief, or an agent"),
+        (lambda: each("qa-engineer", items=5), "must be a list, a function of the Brief, or an agent"),
+        (lambda: agent("a", "W.", tools=[5]), "5 cannot be a tool of 'a'"),
         (lambda: sequential(Ticket), "cannot be a step. A step is a role name"),
         (lambda: sequential(42), "cannot be a step"),
         (lambda: sequential(None), "cannot be a step"),

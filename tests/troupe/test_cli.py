@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from tests.support.command import Done, Shell, eventually
 from tests.support.openai_server import OpenAIServer, hang, slow, status
+from troupe.cli.ending import program
 
 TEAMS = """
 import os, subprocess, time
@@ -100,6 +102,15 @@ def test_a_first_run_needs_no_key_and_ends_in_three_lines_of_what_to_do_next(she
     assert "troupe new" in new
     assert "troupe run sequential 'Add sorting' --model openai:" in model
     assert "simulated: no model is called" in done.err.splitlines()[0]
+
+
+@pytest.mark.parametrize("called", ["troupe", ".venv/bin/troupe", "/somewhere/troupe/__main__.py"])
+def test_commands_are_printed_so_that_the_shell_finds_them(
+    called: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", [called])
+    assert program() == (called if called.startswith(".venv") else "troupe")
 
 
 def test_a_bare_key_changes_nothing_but_the_last_line(shell: Shell) -> None:

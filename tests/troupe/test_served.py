@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer, _msgpack_ext_hook_to_json
 
 from troupe import Team
 from troupe.catalogue import PATTERNS
@@ -38,6 +40,16 @@ def test_an_exported_graph_has_no_checkpointer_and_runs(name: str) -> None:
     state = team.invoke({"messages": [{"role": "user", "content": "count words"}]})
     assert state["status"] == "completed" and state["simulated"]
     assert state["messages"][-1].text == state["answer"]
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_state_can_be_read_as_plain_data_as_the_server_does(name: str) -> None:
+    saver, thread = InMemorySaver(), {"configurable": {"thread_id": "t"}}
+    team: Any = _load(GRAPHS[name]).copy({"checkpointer": saver})
+    team.invoke({"task": "count words"}, thread)
+    saver.serde = JsonPlusSerializer(__unpack_ext_hook__=_msgpack_ext_hook_to_json)
+    values = team.get_state(thread).values
+    assert {one["status"] for one in values["deliverables"].values()} == {"accepted"}
 
 
 @pytest.mark.parametrize("name", GRAPHS)

@@ -34,13 +34,13 @@ RunId = Annotated[
     str, typer.Argument(metavar="RUN", help="The run's id, as `troupe runs` lists it.", show_default=False)
 ]
 Question = Annotated[
-    str | None, typer.Argument(metavar="[ID]", help="The question, if there are several.", show_default=False)
+    str | None, typer.Argument(metavar="ID", help="The question, if there are several.", show_default=False)
 ]
 Model = Annotated[
     str | None, typer.Option(metavar="SPEC", help="As provider:name, for every tier; e.g. openai:gpt-5-mini.")
 ]
 Budget = Annotated[float | None, typer.Option(metavar="USD", min=0, help="The most that this turn may cost.")]
-Deadline = Annotated[float | None, typer.Option(metavar="SECONDS", min=0, help="The longest that this turn may take.")]
+Deadline = Annotated[float | None, typer.Option(metavar="SECONDS", help="The longest that this turn may take.")]
 Db = Annotated[Path | None, typer.Option(metavar="FILE", help="The database of runs.", dir_okay=False)]
 Out = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Write each step's STEP.md and result.json there.", file_okay=False)
@@ -237,7 +237,8 @@ def list_(as_json: Json = False) -> None:
 @app.command(rich_help_panel=LOOK)
 def show(
     name: Annotated[
-        str, typer.Argument(metavar="ROLE|RUN", help="A role; or a run, also with one of its steps.", show_default=False)
+        str,
+        typer.Argument(metavar="ROLE|RUN", help="A role; or a run, also with one of its steps.", show_default=False),
     ],
     step: Annotated[
         str | None,
@@ -291,7 +292,7 @@ def draw(
 @app.command(rich_help_panel=LOOK)
 def runs(
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="One run, as its last turn stands.", show_default=False)
+        str | None, typer.Argument(metavar="RUN", help="One run, as its last turn stands.", show_default=False)
     ] = None,
     history: Annotated[bool, typer.Option("--history", help="All turns of the run.")] = False,
     db: Db = None,

@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shlex
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,7 +91,8 @@ class Ending:
         if result.status != "stopped":
             lines.append(f"the run    {self.command('runs', result.run)}")
         if self.workflow is not None and result.simulated and result.status == "completed":
-            lines += ["your own   troupe new my-team", f"a model    {_invitation(self.workflow, result.task)}"]
+            own = [] if ":" in self.workflow else [f"your own   {shlex.join([program(), 'new', 'my-team'])}"]
+            lines += [*own, f"a model    {_invitation(self.workflow, result.task)}"]
         return lines
 
     def answers(self, result: Result, asked: Question) -> list[str]:
@@ -112,14 +115,21 @@ class Ending:
     def command(self, *words: str) -> str:
         """A command as a shell takes it, on the same database."""
         where = ["--db", str(self.db)] if self.db is not None else []
-        return shlex.join(["troupe", *words, *where])
+        return shlex.join([program(), *words, *where])
 
 
 def _invitation(workflow: str, task: str) -> str:
     if os.environ.get("OPENAI_API_KEY"):
         return f"simulated; a key is set: add --model {REAL}"
     task = task if len(task) <= 60 and task.isprintable() else "TASK"
-    return f"OPENAI_API_KEY=... {shlex.join(['troupe', 'run', workflow, task, '--model', REAL])}"
+    return f"OPENAI_API_KEY=... {shlex.join([program(), 'run', workflow, task, '--model', REAL])}"
+
+
+def program() -> str:
+    """How a shell finds us: as it just did, where the path has no `troupe`, or another one."""
+    found, own = shutil.which("troupe"), sys.argv[0]
+    called = os.sep in own and Path(own).name == "troupe"
+    return own if called and (found is None or Path(found).resolve() != Path(own).resolve()) else "troupe"
 
 
 def write(result: Result, folder: Path) -> None:
