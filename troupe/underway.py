@@ -115,7 +115,7 @@ class Underway:
         asked = {one.id: one.value for one in snapshot.interrupts}
         if answers is not None:
             return await self.go(Command(resume=answers_by_id(answers, asked, self.turn.thread)), stop, resumed=True)
-        # The snapshot's `next` is empty, too, when a step's writes were saved and the checkpoint after it was not. And it
+        # The snapshot's `next` is empty, too, when a step's writes were saved and the checkpoint after it was not. It
         # still lists questions whose answers were being worked on when the process died: the answers are in there.
         if (asked and self.turn.status == "waiting") or state.get("status") != "running":
             return await self.result(None, None)

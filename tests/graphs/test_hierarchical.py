@@ -44,6 +44,7 @@ from troupe import (
 from troupe.agents.agent import Agent
 from troupe.agents.brief import text as brief_text
 from troupe.agents.events import Event, Notice, Progress
+from troupe.doors import ainspect
 from troupe.graphs.delegating.delegation import Directive, delegated
 from troupe.graphs.delegating.guidance import bounded
 from troupe.graphs.delegating.levels import levels
@@ -1243,6 +1244,24 @@ def test_a_crash_at_any_call_is_gone_on_from(number: int, db: Path) -> None:
     assert sum(one.asked for one in actors.values()) == number
     result = resume("t", target=team, db=db)
     assert result.status == "completed" and sum(one.asked for one in actors.values()) == 15
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_what_a_person_answered_outlives_a_crash(number: int, db: Path) -> None:
+    actors = [Actor(name, notes=asks_once(f"{name}?")) for name in ("a", "b")]
+    lead = Actor("lead", plan=plan(("a", "x"), ("b", "y")), answer=NOBODY)
+    team = small(lead, *actors)
+    waiting = run(team, "a shop", thread="t", db=db)
+    answers = {one.id: f"{one.step}: blue." for one in waiting.waiting}
+    with pytest.raises(Crash):
+        resume("t", answers, target=team, db=db, context=TeamContext(executor=MortalAt(number)))
+    found = asyncio.run(ainspect("t", target=team, db=db))
+    assert (found.status, found.waiting) == ("stopped", ())
+    result = resume("t", target=team, db=db)
+    assert result.status == "completed"
+    said = [one.guidance for one in record(result, "escalations").values()]
+    assert said == ["a.1: blue.", "b.1: blue."]
+    assert [len(actor.briefs["work"]) for actor in actors] == [2, 2]
 
 
 @pytest.mark.parametrize("number", [4, 9, 12])
