@@ -26,6 +26,7 @@ def text(brief: Brief, limit: int = DEFAULT_LIMIT, prompts: str | Path | None = 
     older = [done for name, done in brief.deliverables.items() if name not in brief.needs]
     talk = "\n".join(f"{message.role}: {message.text}" for message in brief.conversation)
     previous = brief.previous.content if brief.previous else ""
+    missing = "\n".join(f"- {step}: {why}" for step, why in brief.missing.items())  # a cause may quote anybody
     # One list of (text, hint), so that all parts share one bound.
     parts = [
         (brief.task, ""),
@@ -50,7 +51,7 @@ def text(brief: Brief, limit: int = DEFAULT_LIMIT, prompts: str | Path | None = 
         task=task,
         objective=_section("Your part", objective) + _section("Your item", brief.item and fence(item, "items")),
         conversation=_section("Earlier in this conversation", talk and fence(talk, "conversation")),
-        missing=_section("Missing", "\n".join(f"- {step}: {why}" for step, why in brief.missing.items())),
+        missing=_section("Missing", missing and fence(missing, "what is missing")),
         earlier=_section("Earlier results, summarised", _fenced(older, summaries)),
         needs=_section("Results you build on", _fenced(full, contents)),
         previous=_section("Your last version", previous and fence(previous, brief.step)),

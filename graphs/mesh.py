@@ -6,16 +6,12 @@ flowchart LR
     hub -.-> draft
     hub -.-> check
     hub -.-> team
-    hub -. nothing .-> route
-    route -.-> draft
-    route -.-> check
-    route -.-> team
-    route -. next round .-> hub
-    route -. question .-> ask
-    route -. done .-> conclude
-    draft --> route
-    check --> route
-    team --> route
+    hub -. next round .-> hub
+    hub -. question .-> ask
+    hub -. done .-> conclude
+    draft --> hub
+    check --> hub
+    team --> hub
     ask -. answered .-> hub
     ask -. stopped .-> conclude
     conclude --> finish
@@ -80,7 +76,7 @@ RESEARCHERS = ("ai-researcher", "business-analyst")
 CLASSIC = (*SPECIALISTS, *COORDINATORS, *RESEARCHERS)
 """The pool without one of your own."""
 
-_ENGINE = ("hub", "route", "team", "ask", "conclude", "finish")
+_ENGINE = ("hub", "team", "ask", "conclude", "finish")
 _IDS = 48  # results that a hub may name, the newest
 _TRUST = {"accepted": 0.7, "partial": 0.4}
 _GATED = 0.9  # how far accepted work is trusted that a gate has judged
@@ -151,13 +147,12 @@ def mesh(
         templates=[one.name for one in members],
     )
     look = {"troupe_kind": "step", "troupe_note": lead.agent.title}
-    graph.add_node("hub", Node(work.lead, "hub"), metadata=look)
-    graph.add_node("route", Node(work.board.route, "route"), metadata={"troupe_kind": "gate"})
+    graph.add_node("hub", Node(work.coordinate, "hub"), metadata=look)
     for step in members:
         note = {"troupe_kind": "step", "troupe_note": step.agent.title or step.objective}
         inside = [desks[step.name]] if step.name in desks else step.graphs
         graph.add_node(step.name, Sent(partial(work.work, step), step.name, FIELDS, inside), metadata=note)
-        graph.add_edge(step.name, "route")
+        graph.add_edge(step.name, "hub")
     graph.add_node("team", Sent(work.team, "team", FIELDS), metadata={"troupe_kind": "step"})
     asking = {"troupe_kind": "ask", "troupe_label": "ask a person"}
     graph.add_node("ask", Node(work.ask, "ask"), metadata=asking)
@@ -165,11 +160,10 @@ def mesh(
     graph.add_node("conclude", Node(work.conclude, "conclude", ended), metadata=look)
     graph.add_node("finish", Node(work.finish, "finish"), metadata={"troupe_kind": "step"})
     graph.add_edge(START, "hub")
-    graph.add_edge("team", "route")
+    graph.add_edge("team", "hub")
     given: Ways = {one: one for one in (*by_name, "team")}
-    graph.add_conditional_edges("hub", Choice(_given), {**given, "nothing": "route"})
     ways: Ways = {"next round": "hub", "question": "ask", "done": "conclude"}
-    graph.add_conditional_edges("route", Choice(_went_on), {**given, **ways})
+    graph.add_conditional_edges("hub", Choice(_went_on), {**given, **ways})
     graph.add_conditional_edges("ask", Choice(_answered), {"answered": "hub", "stopped": "conclude"})
     graph.add_edge("conclude", "finish")
     graph.add_edge("finish", END)
@@ -194,6 +188,17 @@ class Mesh:
     board: Switchboard
     desks: Mapping[str, Loop]
 
+    async def coordinate(self, state: Any, here: Here) -> dict[str, Any]:
+        """When everything has come back: what peers hand on, a question, the end, or else the hub's next move."""
+        at, update = Standpoint(state), dict[str, Any]()
+        if at.round and at.decided[str(at.round)].answer is None:
+            update = await self.board.route(state, here)
+            state = _applied(state, update)
+            at = Standpoint(state)
+            if to_do(at.assignments, at.done) or at.course.way != "hub":
+                return update
+        return _applied(update, await self.lead(state, here))
+
     async def lead(self, state: Any, here: Here) -> dict[str, Any]:
         """Let the hub decide on a move."""
         at = Standpoint(state)
@@ -214,7 +219,7 @@ class Mesh:
         brief = Brief(
             task=at.task,
             step="hub",
-            objective=text,
+            objective=f"{self.leader.objective}\n\n{text}" if self.leader.objective else text,
             guidance=tuple(one.guidance for one in at.answers),
             conversation=conversation(state),
             limits=here.scope.left(),
@@ -424,18 +429,17 @@ def _bounded(decided: Decided, said: Any, most: int) -> Decided:
     return decided.model_copy(update={"move": move, "cut": cut})
 
 
-def _given(state: Any) -> Any:
-    """Every assignment that is to be done, all at once."""
-    at = Standpoint(state)
-    return [Send(one.agent, {"item": one.id}) for one in to_do(at.assignments, at.done)] or "nothing"
-
-
 def _went_on(state: Any) -> Any:
-    """What peers handed on; or where the turn goes on when a round is over."""
-    way = Standpoint(state).course.way
-    if way == "work":
-        return _given(state)
-    return {"hub": "next round", "ask": "question", "conclude": "done"}[way]
+    """Every assignment that is to be done, all at once; or where the turn goes on when there is none."""
+    at = Standpoint(state)
+    if sent := [Send(one.agent, {"item": one.id}) for one in to_do(at.assignments, at.done)]:
+        return sent
+    return {"ask": "question", "conclude": "done"}.get(at.course.way, "next round")
+
+
+def _applied(fields: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:
+    """The state, or another update, with an update's entries."""
+    return {**fields, **{name: {**(fields.get(name) or {}), **one} for name, one in update.items()}}
 
 
 def _answered(state: Any) -> str:
