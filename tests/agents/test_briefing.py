@@ -61,7 +61,7 @@ def test_what_others_wrote_is_fenced_and_signed() -> None:
 
 
 def test_what_is_missing_is_said_with_its_reason() -> None:
-    assert "# Missing\n- design: its model was down" in text(EVERYTHING)
+    assert f"# Missing\n{fence('- design: its model was down', 'what is missing')}" in text(EVERYTHING)
 
 
 def test_a_fence_cannot_be_closed_by_what_is_in_it() -> None:

@@ -143,7 +143,6 @@ def test_without_a_pool_it_is_the_line_up_of_fifteen_and_completes() -> None:
         (lambda: mesh([*pool("a"), "nobody"]), "Unknown role 'nobody'"),
         (lambda: mesh([*pool("a"), Step("qa-engineer", name="team")]), "cannot be named 'team'"),
         (lambda: mesh([*pool("a"), Step("qa-engineer", name="hub")]), "cannot be named 'hub'"),
-        (lambda: mesh([*pool("a"), Step("qa-engineer", name="team")]), "cannot be named 'team'"),
         (lambda: mesh([agent("gpt-4", "Work."), agent("gpt-4.1", "Work.")]), "'gpt-4.1' is what an assignment of"),
         (lambda: mesh([*pool("a"), agent("team.1", "Work.")]), "'team.1' is what an assignment of 'team'"),
         (lambda: mesh([*pool("a"), Step("qa-engineer", needs=["a"])]), "has no meaning in a mesh"),
