@@ -25,6 +25,7 @@ from pydantic import BaseModel
 
 from tests.support.teams import Crash, Mortal, steps_asked, text_asked
 from troupe import (
+    SimulatedChatModel,
     Step,
     StoreError,
     TeamContext,
@@ -40,6 +41,7 @@ from troupe import (
     sequential,
 )
 from troupe.agents.errors import Blocked
+from troupe.catalogue import PATTERNS
 
 A, B = agent("a", "Work."), agent("b", "Work.")
 
@@ -105,6 +107,18 @@ async def test_three_turns_on_one_thread(how: str, saver: Any, thread: Any) -> N
     assert len(model.asked) == 6 and "b1" in text_asked(model, 4)
     kept = team.get_state(thread).values
     assert type(kept["deliverables"]["b"]).__name__ == "Deliverable" and len(kept["messages"]) == 6
+
+
+@both
+@pytest.mark.parametrize("pattern", PATTERNS)
+async def test_every_patterns_state_comes_back_as_it_was(how: str, pattern: str, saver: Any, thread: Any) -> None:
+    team = PATTERNS[pattern].make().compile(checkpointer=saver)
+    state = await invoke(team, {"task": "a shop"}, thread, TeamContext(models=SimulatedChatModel()), how)
+    kept = team.get_state(thread).values
+    assert state["status"] == "completed"
+    assert {name: kept[name] for name in state if name != "messages"} == {
+        name: one for name, one in state.items() if name != "messages"
+    }
 
 
 @both
