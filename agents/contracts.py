@@ -9,6 +9,7 @@ price is unknown), time is seconds, scores lie in 0 to 1.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -41,12 +42,12 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Kept(Value):
+class Kept(Value, ABC):
     """Something that a pattern keeps in its state besides deliverables, and that people want to read in a line."""
 
+    @abstractmethod
     def line(self) -> str:
         """It in a sentence or two."""
-        raise NotImplementedError
 
 
 class Tokens(Value):

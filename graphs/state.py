@@ -30,17 +30,17 @@ def merge_deliverables(
 
     A write of None starts a new turn: everything before it is gone.
     """
-    return _merge(state, writes, _newer)
+    return merged_by(state, writes, _newer)
 
 
 def merge_latest(state: Mapping[str, V], writes: Sequence[Mapping[str, V] | None]) -> dict[str, V]:
     """By key the last write; a write of None starts a new turn."""
-    return _merge(state, writes, lambda _, new: new)
+    return merged_by(state, writes, lambda _, new: new)
 
 
 def merge_highest(state: Mapping[str, int], writes: Sequence[Mapping[str, int] | None]) -> dict[str, int]:
     """By key the highest number; a write of None starts a new turn."""
-    return _merge(state, writes, max)
+    return merged_by(state, writes, max)
 
 
 def merge_messages(state: Sequence[AnyMessage], writes: Sequence[Any]) -> list[AnyMessage]:
@@ -51,9 +51,10 @@ def merge_messages(state: Sequence[AnyMessage], writes: Sequence[Any]) -> list[A
     return merged  # type: ignore[no-any-return]
 
 
-def _merge(
+def merged_by(
     state: Mapping[str, V], writes: Sequence[Mapping[str, V] | None], choose: Callable[[V, V], V]
 ) -> dict[str, V]:
+    """What several writes make of a dictionary: `choose` decides where a key has a value; None clears it all."""
     merged = dict(state)
     for write in writes:
         if write is None:

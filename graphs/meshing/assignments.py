@@ -42,7 +42,7 @@ class Packet(Value):
     deliverables: tuple[str, ...] = ()
 
 
-class Lean(Kept):
+class Lean(Value):
     """A value that leaves out what it does not have when it is stored: a long turn keeps thousands of them."""
 
     @model_serializer(mode="wrap")
@@ -51,7 +51,7 @@ class Lean(Kept):
         return whole if info.mode == "json" else {name: one for name, one in whole.items() if one or name == "round"}
 
 
-class Assignment(Lean):
+class Assignment(Lean, Kept):
     """One unit of work that somebody was given."""
 
     id: str

@@ -14,7 +14,7 @@ from troupe.agents.contracts import Deliverable, Value
 from troupe.agents.matching import Weights, stems
 from troupe.agents.notes import Text
 from troupe.agents.text import summary, tokens
-from troupe.graphs.state import part
+from troupe.graphs.state import merged_by, part
 
 Kind = Literal["fact", "decision", "question", "artifact"]
 MOST = 24  # entries of a kind from one deliverable
@@ -61,14 +61,7 @@ def entry(kind: Kind, text: str, by: str, trust: float) -> Entry:
 
 def merge_board(state: Mapping[str, Entry], writes: Sequence[Mapping[str, Entry] | None]) -> dict[str, Entry]:
     """By id, and in that order, everybody who says it with their highest trust; a write of None starts a new turn."""
-    merged = dict(state)
-    for write in writes:
-        if write is None:
-            merged = {}
-            continue
-        for key, new in write.items():
-            merged[key] = _joined(merged[key], new) if key in merged else new
-    return dict(sorted(merged.items()))  # who wrote first changes nothing
+    return dict(sorted(merged_by(state, writes, _joined).items()))  # who wrote first changes nothing
 
 
 def _joined(one: Entry, other: Entry) -> Entry:

@@ -107,7 +107,7 @@ class Course(Lean):
         return self.model_copy(update=changes)
 
 
-class Answered(Lean):
+class Answered(Lean, Kept):
     """What a person said in a round."""
 
     kind: str
@@ -131,7 +131,7 @@ class Answered(Lean):
         return f"A person was asked: {self.question}\nThe person answered: {self.text or said}"
 
 
-class Decided(Lean):
+class Decided(Lean, Kept):
     """A move as the state keeps it."""
 
     round: int
