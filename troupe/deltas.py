@@ -44,8 +44,9 @@ def history(
             continue  # what the checkpoint itself holds is not its history
         for channel in active:
             chains[channel].append(id_)
+        kind, blob = serde.opened((kind, blob))
         if kind != "msgpack" or _may_hold(blob, active):
-            values = serde.loads_typed((kind, blob)).get("channel_values") or {}
+            values = serde.inner.loads_typed((kind, blob)).get("channel_values") or {}
             seeds |= {channel: values[channel] for channel in active if channel in values}
             active -= seeds.keys()
     wanted = {channel: set(chain) for channel, chain in chains.items() if chain}

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import ormsgpack
 from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_METHODS, SAFE_MSGPACK_TYPES
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import (
     EXT_CONSTRUCTOR_KW_ARGS,
     EXT_CONSTRUCTOR_POS_ARGS,
@@ -27,10 +29,11 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from pydantic import ValidationError
 
 from troupe.agents import contracts, notes
-from troupe.agents.errors import Blocked, complaints
+from troupe.agents.errors import Blocked, complaints, describe
 from troupe.graphs.delegating import alignment, delegation, guidance, packages, planning
 from troupe.graphs.forking.conflicts import Conflict
 from troupe.graphs.meshing import assignments, board, hub
+from troupe.sealing import Seal
 
 Named = tuple[str, str]
 OURS: frozenset[Named] = frozenset(
@@ -83,6 +86,7 @@ class StrictSerializer(JsonPlusSerializer):
     def __init__(self, types: Iterable[type | Named] = ()) -> None:
         named = {(one.__module__, one.__name__) if isinstance(one, type) else (one[0], one[1]) for one in types}
         self.types = frozenset(OURS | named)
+        self.inner: StrictSerializer = self
         super().__init__(allowed_msgpack_modules=self.types, __unpack_ext_hook__=self._unpack)
         self._build = JsonPlusSerializer(allowed_msgpack_modules=self.types)._unpack_ext_hook
 
@@ -93,6 +97,14 @@ class StrictSerializer(JsonPlusSerializer):
     def with_msgpack_allowlist(self, extra_allowlist: Iterable[Any]) -> StrictSerializer:
         """LangGraph's name for `allowing`."""
         return self.allowing(extra_allowlist)
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        """The value as a row; LangGraph stores what a task failed with, too, and an error's words may hold a key."""
+        return super().dumps_typed(describe(obj) if isinstance(obj, BaseException) else obj)
+
+    def opened(self, data: tuple[str, bytes]) -> tuple[str, bytes]:
+        """A row as it was before it was encrypted, if it was."""
+        return data
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         """The value in a row.
@@ -149,6 +161,60 @@ class StrictSerializer(JsonPlusSerializer):
             except ValidationError as error:
                 raise Blocked(f"A stored {name} is not valid: {complaints(error)}.") from None
         return self._build(code, data)
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapped:
+    """A value that a saver would leave readable, were it not inside of something else."""
+
+    value: Any
+
+
+class SealedSerializer(StrictSerializer):
+    """The same, encrypted; what is not encrypted is not ours.
+
+    Args:
+        types: see `StrictSerializer`.
+        seal: with the key.
+    """
+
+    def __init__(self, types: Iterable[type | Named], seal: Seal) -> None:
+        super().__init__(types)
+        self._seal = seal
+        self.inner = StrictSerializer(types)
+        self._outer = EncryptedSerializer(seal.cipher, self.inner)
+
+    def allowing(self, types: Iterable[type | Named]) -> SealedSerializer:
+        """The same with further types."""
+        return SealedSerializer([*self.types, *types], self._seal)
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        """The value as a row."""
+        return self._outer.dumps_typed(obj.value if isinstance(obj, Wrapped) else obj)
+
+    def opened(self, data: tuple[str, bytes]) -> tuple[str, bytes]:
+        """The row decrypted.
+
+        Raises:
+            Blocked: it is not encrypted, or not with this key.
+        """
+        kind, stored = data
+        inner, _, cipher = (kind or "").partition("+")
+        if cipher != "aes":
+            raise Blocked("A stored value is not encrypted, as all that this database holds is. The row is not ours.")
+        try:
+            return inner, self._seal.cipher.decrypt(cipher, stored)
+        except (ValueError, TypeError):
+            why = "it was changed, or encrypted with another key"
+            raise Blocked(f"A stored value cannot be decrypted: {why}.") from None
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        """The value in a row.
+
+        Raises:
+            Blocked: see `opened`, and `StrictSerializer.loads_typed`.
+        """
+        return self.inner.loads_typed(self.opened(data))
 
 
 @lru_cache(maxsize=256)

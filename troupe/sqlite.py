@@ -1,159 +1,122 @@
-"""One SQLite object for a run's whole memory: LangGraph's checkpoints, our journal, the runs and the leases.
-
-They share a connection and a lock, so that a lease's epoch is checked in the very transaction that it guards. The
-sync saver serves async runs from one thread, which suits any number of event loops.
-"""
+"""The store in one SQLite file: LangGraph's saver and our books on one connection, under one lock."""
 
 from __future__ import annotations
 
-import asyncio
-import copy
-import json
 import os
-import socket
 import sqlite3
-import threading
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from troupe.agents.contracts import NO_USAGE, Usage
-from troupe.agents.errors import Blocked, Held, StoreError, UnknownRun
-from troupe.agents.journal import Row
-from troupe.agents.text import clean
+from troupe.agents.errors import Blocked, StoreError
 from troupe.deltas import history
-from troupe.graphs.saver import AsyncInThreads
-from troupe.serializer import Named, StrictSerializer
+from troupe.sealing import key_of
+from troupe.serializer import Named
+from troupe.store import tables
+from troupe.store.base import Store
+from troupe.store.database import Cursor
 
 T = TypeVar("T")
 
-SCHEMA = 1
-LEASE_SECONDS = 15.0
-_TABLES = """
-PRAGMA synchronous=NORMAL;
-CREATE TABLE IF NOT EXISTS troupe_turns (
-    thread TEXT NOT NULL, turn INTEGER NOT NULL, workflow TEXT NOT NULL, reference TEXT, task TEXT NOT NULL,
-    input TEXT NOT NULL, models TEXT, simulated INTEGER NOT NULL, budget REAL, deadline REAL, status TEXT NOT NULL,
-    reason TEXT, usage TEXT NOT NULL, started REAL NOT NULL, finished REAL, PRIMARY KEY (thread, turn)
-);
-CREATE TABLE IF NOT EXISTS troupe_leases (
-    thread TEXT PRIMARY KEY, owner TEXT NOT NULL, epoch INTEGER NOT NULL, expires REAL NOT NULL
-);
-CREATE TABLE IF NOT EXISTS troupe_journal (
-    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, root TEXT NOT NULL, kind TEXT NOT NULL, path TEXT, agent TEXT,
-    sent TEXT, received TEXT, usage TEXT, started REAL, seconds REAL, owner TEXT, epoch INTEGER
-);
-CREATE INDEX IF NOT EXISTS troupe_journal_root ON troupe_journal (root);
-"""
+PATIENCE = 30.0
+"""Seconds for which a file that another process is writing to is waited for."""
+_VACUUM_STEP = 1000  # pages that are given back at a time, so that others can write in between
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What is known of a turn of a run before, while and after it is worked on."""
-
-    thread: str
-    turn: int
-    workflow: str
-    task: str
-    input: dict[str, Any]
-    reference: str | None = None
-    models: dict[str, str] | None = None
-    simulated: bool = True
-    budget: float | None = None
-    deadline: float | None = None
-    status: str = "running"
-    reason: str | None = None
-    usage: Usage = NO_USAGE
-    started: float = 0.0
-    finished: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to write to a thread. An epoch is never given twice."""
-
-    thread: str
-    owner: str
-    epoch: int
-
-
-class SqliteStore(AsyncInThreads, SqliteSaver):
+class SqliteStore(Store, SqliteSaver):
     """Checkpoints, journal, runs and leases in one file.
 
     Args:
         path: of the database; `:memory:` for none.
         types: classes of your own state schemas that may be read back.
+        key: to encrypt what is stored; by default that of the environment variable `TROUPE_DB_KEY`, if there is one.
         clock: seconds since the epoch, the same for all processes that share the file.
+        patience: seconds for which a file that another process is writing to is waited for.
 
     Raises:
         StoreError: the file cannot be used; the message says why.
+        SettingsError: the key is none.
     """
 
+    contents: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "checkpoints": ("thread_id", "checkpoint", "metadata"),
+        "writes": ("thread_id", "value"),
+    }
+    measure = "LENGTH(CAST({} AS BLOB))"
+
     def __init__(
-        self, path: str | Path, *, types: Iterable[type | Named] = (), clock: Callable[[], float] = time.time
+        self,
+        path: str | Path,
+        *,
+        types: Iterable[type | Named] = (),
+        key: str | bytes | None = None,
+        clock: Callable[[], float] = time.time,
+        patience: float = PATIENCE,
     ) -> None:
+        key = key_of(key)
         self.path = str(path)
         self.clock = clock
-        self.lease: Lease | None = None
+        self.patience = patience
         try:
             if self.path != ":memory:":
                 _private(Path(self.path))
-            conn = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
-        except (OSError, sqlite3.Error) as error:
-            raise _unusable(self.path, error) from None
-        self._types = tuple(types)
-        super().__init__(conn, serde=StrictSerializer(self._types))
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="troupe-store")
-        self._keeper = _Keeper(self)
+            conn = sqlite3.connect(self.path, timeout=patience, isolation_level=None, check_same_thread=False)
+        except (OSError, ValueError, sqlite3.Error) as error:
+            raise self._unusable(error) from None
+        super().__init__(conn)
+        # One thread for all, so that this process is one writer.
+        self._begin_books(types, key, threads=1)
         try:
             self.setup()
         except sqlite3.Error as error:
-            raise _unusable(self.path, error) from None
+            conn.close()
+            raise self._unusable(error) from None
+        except BaseException:
+            conn.close()
+            raise
 
     def setup(self) -> None:
-        """Make the tables."""
+        """Make the tables, or bring those of an older version up to today's."""
         if self.is_setup:
             return
+        (found,) = self.conn.execute("PRAGMA user_version").fetchone()
+        tables.must_be_known(self.path, found)
+        if self.path != ":memory:":
+            _close_to_others(Path(self.path))
         # A checkpoint has 2 to 3 KB: of the usual pages of 4 KB, each would hold one and be half empty.
         self.conn.execute("PRAGMA page_size=8192")
+        self.conn.execute("PRAGMA auto_vacuum=INCREMENTAL")
         super().setup()
-        self.conn.executescript(_TABLES)
-        (found,) = self.conn.execute("PRAGMA user_version").fetchone()
-        if found > SCHEMA:
-            self.is_setup = False
-            raise StoreError(
-                f"{self.path} was written by a newer version of Troupe. Upgrade, or use another file: --db."
-            )
-        self.conn.execute(f"PRAGMA user_version={SCHEMA:d}")
+        self.conn.execute("PRAGMA synchronous=NORMAL")
+        self.conn.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten
+        if found < tables.SCHEMA:
+            self.write(self._make)
+        tables.agree_on_key(self)
+
+    def _make(self, cursor: Cursor) -> None:
+        (found,) = cursor.execute("PRAGMA user_version").fetchone()  # another process may have been first
+        if found < tables.SCHEMA:
+            tables.make(cursor, tables.SQLITE, found)
+            cursor.execute(f"PRAGMA user_version={tables.SCHEMA:d}")
 
     def close(self) -> None:
         """Close the file; leases that are still held expire."""
-        self._keeper.stop()
-        self._pool.shutdown(wait=True)
+        super().close()
         self.conn.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @contextmanager
     def cursor(self, transaction: bool = True) -> Iterator[sqlite3.Cursor]:
         """A cursor; a writing one begins with the check that the lease is still ours."""
         with self.lock:
-            cursor = self.conn.cursor()
+            cursor: sqlite3.Cursor | None = None
             try:
+                cursor = self.conn.cursor()
                 if not transaction:
                     yield cursor
                     return
@@ -166,40 +129,64 @@ class SqliteStore(AsyncInThreads, SqliteSaver):
                     if self.conn.in_transaction:
                         cursor.execute("ROLLBACK")
                     raise
-            except sqlite3.DatabaseError as error:
-                raise _unusable(self.path, error) from error
+            except UnicodeDecodeError as error:
+                raise Blocked(f"A stored text cannot be read: {error}") from None
+            except UnicodeError as error:
+                raise self._unstorable(error) from None
+            except sqlite3.Error as error:
+                raise self._unusable(error) from error
             finally:
-                cursor.close()
+                if cursor is not None:
+                    cursor.close()
 
-    def fenced(self, lease: Lease | None, types: Iterable[Named] = ()) -> SqliteStore:
-        """The same store, writing only as long as `lease` is held; None is for one that only reads."""
-        view = copy.copy(self)
-        view.lease = lease
-        view.serde = StrictSerializer([*self._types, *types])
-        return view
+    def write(self, act: Callable[[Cursor], T]) -> T:
+        """See `Database`."""
+        with self.cursor() as cursor:
+            return act(cursor)
 
-    def _check(self, cursor: sqlite3.Cursor) -> None:
-        if self.lease is None:
-            return
-        query = "SELECT owner, epoch FROM troupe_leases WHERE thread = ?"
-        row = cursor.execute(query, (self.lease.thread,)).fetchone()
-        if row is None or row[1] != self.lease.epoch:
-            holder = row[0] if row else "nobody"
-            raise Held(
-                f"Run {self.lease.thread} was taken over by {holder}; this process writes no more. "
-                f"See it with: troupe runs {self.lease.thread}"
-            )
+    def read(self, act: Callable[[Cursor], T]) -> T:
+        """See `Database`."""
+        with self.cursor(transaction=False) as cursor:
+            return act(cursor)
+
+    def now(self, cursor: Cursor) -> float:
+        """See `Database`."""
+        return self.clock()
+
+    def size(self) -> int:
+        """See `Database`."""
+        if self.path == ":memory:":
+            ((pages,),), ((size,),) = self.rows_of("PRAGMA page_count"), self.rows_of("PRAGMA page_size")
+            return int(pages * size)
+        return sum(one.stat().st_size for one in _files(Path(self.path)) if one.exists())
+
+    def compact(self) -> None:
+        """Give pages back to the file system, some at a time; one of version 0.1 is rewritten when nobody uses it."""
+        ((mode,),) = self.rows_of("PRAGMA auto_vacuum")
+        if mode == 2:
+            while (free := self.rows_of("PRAGMA freelist_count")[0][0]) > 0:
+                self.rows_of(f"PRAGMA incremental_vacuum({min(free, _VACUUM_STEP):d})")
+        elif not self.rows_of("SELECT 1 FROM troupe_leases WHERE expires > ? LIMIT 1", (self.clock(),)):
+            self.rows_of("VACUUM")
+        self.rows_of("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _unusable(self, error: Exception) -> StoreError:
+        why, where = str(error), "Choose another file with --db or TROUPE_DB."
+        if "locked" in why:
+            why = f"{why}: another process has been writing to it for {self.patience:g} s. Let it end, and try again"
+        return StoreError(f"The database {self.path} cannot be used: {why}. {where}")
 
     # --- LangGraph's saver ------------------------------------------------------------------------------------------
-
-    async def threaded(self, act: Callable[..., T], *args: Any, **options: Any) -> T:
-        """One thread for all, so that this process is one writer."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(act, *args, **options))
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """See LangGraph; a row that may not be loaded is named."""
         with self._naming(config):
-            return super().get_tuple(config)
+            return self._sound(super().get_tuple(config))
+
+    def list(self, config: RunnableConfig | None, **options: Any) -> Iterator[CheckpointTuple]:
+        """See LangGraph; all are read at once, so that the store can be used between them."""
+        with self._naming(config):
+            return iter([*super().list(config, **options)])
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
@@ -215,283 +202,38 @@ class SqliteStore(AsyncInThreads, SqliteSaver):
         with self._naming(config), self.cursor(transaction=False) as cursor:
             return history(cursor, self.serde, thread, ns, id_, channels)
 
-    @contextmanager
-    def _naming(self, config: RunnableConfig) -> Iterator[None]:
-        try:
-            yield
-        except Blocked as error:
-            inside = config["configurable"]
-            where = f"thread {inside['thread_id']!r}, checkpoint {inside.get('checkpoint_id', 'the latest')}"
-            raise Blocked(f"{self.path}, {where}: {error}") from None
-
-    # --- the journal ------------------------------------------------------------------------------------------------
-
-    async def reserve(self, key: str) -> Row | bool:
-        """See `Journal`."""
-        return await self.threaded(self._reserve, key)
-
-    def _reserve(self, key: str) -> Row | bool:
-        owner, epoch = (self.lease.owner, self.lease.epoch) if self.lease else ("", 0)
-        with self.cursor() as cursor:
-            found = cursor.execute(f"SELECT {_COLUMNS} FROM troupe_journal WHERE key = ?", (key,)).fetchone()  # noqa: S608
-            if found is None:
-                query = "INSERT INTO troupe_journal (key, root, kind, owner, epoch) VALUES (?, ?, 'reserved', ?, ?)"
-                cursor.execute(query, (key, _root(key), owner, epoch))
-                return False
-            if found[1] == "outcome":
-                return _row(found)
-            cursor.execute("UPDATE troupe_journal SET owner = ?, epoch = ? WHERE key = ?", (owner, epoch, key))
-            return True
-
-    async def find(self, key: str) -> Row | None:
-        """See `Journal`."""
-        query = f"SELECT {_COLUMNS} FROM troupe_journal WHERE key = ? AND kind != 'reserved'"  # noqa: S608
-        rows = await self.threaded(self._read, query, (key,))
-        return _row(rows[0]) if rows else None
-
-    async def record(self, row: Row) -> None:
-        """See `Journal`."""
-        await self.threaded(self._record, row)
-
-    def _record(self, row: Row) -> None:
-        values = (
-            row.key, row.root, row.kind, row.path, row.agent, _json(row.sent), _json(row.received),
-            row.usage.model_dump_json(), row.started, row.seconds,
-        )  # fmt: skip
-        with self.cursor() as cursor:
-            cursor.execute(
-                "INSERT INTO troupe_journal (key, root, kind, path, agent, sent, received, usage, started, seconds) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET kind = excluded.kind, "
-                "path = excluded.path, agent = excluded.agent, sent = excluded.sent, received = excluded.received, "
-                "usage = excluded.usage, started = excluded.started, seconds = excluded.seconds "
-                "WHERE troupe_journal.kind = 'reserved'",
-                values,
-            )
-
-    async def rows(self, prefix: str) -> Sequence[Row]:
-        """See `Journal`."""
-        query = (
-            f"SELECT {_COLUMNS} FROM troupe_journal WHERE kind != 'reserved' "  # noqa: S608
-            "AND substr(key, 1, length(?)) = ? ORDER BY started, id"
-        )
-        return [_row(one) for one in await self.threaded(self._read, query, (prefix, prefix))]
-
-    async def spent(self, root: str) -> Usage:
-        """See `Journal`."""
-        query = (
-            "SELECT usage FROM troupe_journal WHERE root = ? AND kind IN ('request', 'failure') AND usage IS NOT NULL"
-        )
-        rows = await self.threaded(self._read, query, (root,))
-        return sum((Usage.model_validate_json(one) for (one,) in rows), NO_USAGE)
-
-    # --- runs -------------------------------------------------------------------------------------------------------
-
-    async def begin(self, turn: Turn) -> Turn:
-        """Record a new turn, before anything of it is done; gives it its number."""
-        return await self.threaded(self._begin, turn)
-
-    def _begin(self, turn: Turn) -> Turn:
-        with self.cursor() as cursor:
-            query = "SELECT COALESCE(MAX(turn), 0) + 1 FROM troupe_turns WHERE thread = ?"
-            (number,) = cursor.execute(query, (turn.thread,)).fetchone()
-            turn = replace(turn, turn=number, started=self.clock())
-            cursor.execute(
-                "UPDATE troupe_turns SET status = 'stopped', reason = 'A new turn began.' "
-                "WHERE thread = ? AND status IN ('running', 'waiting')",
-                (turn.thread,),
-            )
-            cursor.execute(
-                "INSERT INTO troupe_turns (thread, turn, workflow, reference, task, input, models, simulated, budget, "
-                "deadline, status, reason, usage, started, finished) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    turn.thread, turn.turn, turn.workflow, turn.reference, turn.task, _json(turn.input),
-                    _json(turn.models), turn.simulated, turn.budget, turn.deadline, turn.status, turn.reason,
-                    turn.usage.model_dump_json(), turn.started, turn.finished,
-                ),
-            )  # fmt: skip
-        return turn
-
-    async def end(self, turn: Turn, status: str, reason: str | None, usage: Usage) -> None:
-        """Record how far a turn came."""
-        await self.threaded(self._end, turn, status, reason, usage)
-
-    def _end(self, turn: Turn, status: str, reason: str | None, usage: Usage) -> None:
-        finished = None if status in ("running", "waiting", "stopped") else self.clock()
-        with self.cursor() as cursor:
-            cursor.execute(
-                "UPDATE troupe_turns SET status = ?, reason = ?, usage = ?, finished = ? WHERE thread = ? AND turn = ?",
-                (status, reason, usage.model_dump_json(), finished, turn.thread, turn.turn),
-            )
-
-    async def turns(self, thread: str | None = None) -> list[Turn]:
-        """The turns of a thread, oldest first; without one the last turn of every thread, newest first."""
-        args: tuple[str, ...] = ()
-        if thread is not None:
-            query, args = f"SELECT {_TURN} FROM troupe_turns WHERE thread = ? ORDER BY turn", (thread,)  # noqa: S608
-        else:
-            query = (
-                f"SELECT {_TURN} FROM troupe_turns AS t WHERE turn = "  # noqa: S608
-                "(SELECT MAX(turn) FROM troupe_turns WHERE thread = t.thread) ORDER BY started DESC"
-            )
-        return [self._turn(one) for one in await self.threaded(self._read, query, args)]
-
-    async def last(self, thread: str) -> Turn:
-        """The last turn of a thread.
-
-        Raises:
-            UnknownRun: there is none.
-        """
-        turns = await self.turns(thread)
-        if not turns:
-            raise UnknownRun(f"There is no run {thread!r} in {self.path}. See those that there are with: troupe runs")
-        return turns[-1]
-
-    def _turn(self, row: Any) -> Turn:
-        values = dict(zip(_TURN.split(", "), row, strict=True))
-        values["input"] = json.loads(values["input"])
-        values["models"] = json.loads(values["models"]) if values["models"] else None
-        values["usage"] = Usage.model_validate_json(values["usage"])
-        values["simulated"] = bool(values["simulated"])
-        return Turn(**values)
-
-    def _read(self, query: str, args: Sequence[Any]) -> list[Any]:
-        with self.cursor(transaction=False) as cursor:
-            return cursor.execute(query, args).fetchall()
-
-    # --- leases -----------------------------------------------------------------------------------------------------
-
-    async def acquire(self, thread: str) -> Lease:
-        """The lease of a thread.
-
-        Raises:
-            Held: another process that is alive holds it.
-        """
-        return await self.threaded(self._acquire, thread)
-
-    def _acquire(self, thread: str) -> Lease:
-        owner = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
-        now = self.clock()
-        with self.cursor() as cursor:
-            query = "SELECT owner, epoch, expires FROM troupe_leases WHERE thread = ?"
-            row = cursor.execute(query, (thread,)).fetchone()
-            if row is not None and row[2] > now and _alive(row[0]):
-                raise Held(f"Run {thread} is being worked on by {row[0]}.")
-            lease = Lease(thread, owner, row[1] + 1 if row else 1)
-            cursor.execute(
-                "INSERT INTO troupe_leases (thread, owner, epoch, expires) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (thread) DO UPDATE SET owner = excluded.owner, epoch = excluded.epoch, "
-                "expires = excluded.expires",
-                (thread, owner, lease.epoch, now + LEASE_SECONDS),
-            )
-        self._keeper.keep(lease)
-        return lease
-
-    def renew(self, lease: Lease) -> bool:
-        """Hold a lease for longer; False if it was lost."""
-        with self.cursor() as cursor:
-            cursor.execute(
-                "UPDATE troupe_leases SET expires = ? WHERE thread = ? AND epoch = ? AND owner = ?",
-                (self.clock() + LEASE_SECONDS, lease.thread, lease.epoch, lease.owner),
-            )
-            return cursor.rowcount == 1
-
-    async def release(self, lease: Lease) -> None:
-        """Give a lease back; its epoch stays used."""
-        self._keeper.forget(lease)
-        await self.threaded(self._release, lease)
-
-    def _release(self, lease: Lease) -> None:
-        with self.cursor() as cursor:
-            cursor.execute(
-                "UPDATE troupe_leases SET expires = 0 WHERE thread = ? AND epoch = ? AND owner = ?",
-                (lease.thread, lease.epoch, lease.owner),
-            )
-
-    async def holder(self, thread: str) -> str | None:
-        """Who works on a thread now."""
-        query = "SELECT owner, expires FROM troupe_leases WHERE thread = ?"
-        rows = await self.threaded(self._read, query, (thread,))
-        return rows[0][0] if rows and rows[0][1] > self.clock() and _alive(rows[0][0]) else None
-
-
-class _Keeper:
-    """Renews this process's leases from a thread, so that a busy event loop does not lose them."""
-
-    def __init__(self, store: SqliteStore) -> None:
-        self._store = store
-        self._leases: set[Lease] = set()
-        self._wake = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-
-    def keep(self, lease: Lease) -> None:
-        with self._lock:
-            self._leases.add(lease)
-            if self._thread is None or not self._thread.is_alive():
-                self._wake.clear()
-                self._thread = threading.Thread(target=self._run, name="troupe-leases", daemon=True)
-                self._thread.start()
-
-    def forget(self, lease: Lease) -> None:
-        self._leases.discard(lease)
-
-    def stop(self) -> None:
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _run(self) -> None:
-        while not self._wake.wait(LEASE_SECONDS / 3):
-            for lease in tuple(self._leases):
-                try:
-                    if not self._store.renew(lease):
-                        self.forget(lease)
-                except StoreError:  # a database that is busy or away now may answer at the next beat
-                    continue
-
-
-_COLUMNS = "key, kind, path, agent, sent, received, usage, started, seconds"
-_TURN = (
-    "thread, turn, workflow, reference, task, input, models, simulated, budget, deadline, status, reason, usage, "
-    "started, finished"
-)
-
-
-def _row(found: Sequence[Any]) -> Row:
-    key, kind, path, agent, sent, received, usage, started, seconds = found
-    used = Usage.model_validate_json(usage) if usage else NO_USAGE
-    return Row(key, kind, path, agent, json.loads(sent), json.loads(received), used, started, seconds)
-
-
-def _root(key: str) -> str:
-    return "/".join(key.split("/", 2)[:2])
-
-
-def _json(value: Any) -> str:
-    return clean(json.dumps(value, ensure_ascii=False, default=str))
-
-
-def _alive(owner: str) -> bool:
-    """Whether a lease's owner may still be at work: a process of this machine that is gone is not."""
-    host, pid, _ = owner.split("/")
-    if host != socket.gethostname():
-        return True
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
 
 def _private(path: Path) -> None:
-    """Make the file and its folder, readable by their owner alone."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make the file and its folders, readable by their owner alone.
+
+    Raises:
+        OSError: it cannot be.
+    """
+    missing = [one for one in path.absolute().parents if not one.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)
     if not path.exists():
-        path.touch(mode=0o600)
+        path.touch(mode=0o600, exist_ok=True)
 
 
-def _unusable(path: str, error: Exception) -> StoreError:
-    return StoreError(f"The database {path} cannot be used: {error}. Choose another file with --db or TROUPE_DB.")
+def _close_to_others(path: Path) -> None:
+    """Take a database that was there from all but its owner.
+
+    Raises:
+        StoreError: it is somebody else's.
+    """
+    for one in _files(path) if os.name == "posix" else ():
+        with suppress(FileNotFoundError):
+            if one.stat().st_mode & 0o077:
+                try:
+                    one.chmod(0o600)
+                except PermissionError:
+                    raise StoreError(
+                        f"Others can read {one}, and it belongs to somebody else, who can end that: chmod 600 {one}. "
+                        "Or choose another file with --db or TROUPE_DB."
+                    ) from None
+
+
+def _files(path: Path) -> tuple[Path, ...]:
+    """A database's files: the log and its index lie beside it."""
+    return tuple(path.with_name(f"{path.name}{end}") for end in ("", "-wal", "-shm"))

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import socket
-import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
-from importlib import import_module
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import ormsgpack
-import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage
-from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.types import Command
-from psycopg.conninfo import make_conninfo
 from pydantic import BaseModel
 
+from tests.support.postgres import Server
 from tests.support.teams import Crash, Mortal, steps_asked, text_asked
 from troupe import (
     SimulatedChatModel,
@@ -40,46 +31,22 @@ from troupe import (
     scripted,
     sequential,
 )
-from troupe.agents.errors import Blocked
 from troupe.catalogue import PATTERNS
 
 A, B = agent("a", "Work."), agent("b", "Work.")
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a real server: of the package pgserver, or of the system's binaries."""
-    try:
-        pgserver: Any = import_module("pgserver")
-    except ImportError:
-        yield from _of_the_system(tmp_path_factory.mktemp("postgres"))
-        return
-    started = pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    yield started.get_uri()
-    started.cleanup()
-
-
-def _of_the_system(folder: Path) -> Iterator[str]:
-    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)
-    if not binaries:
-        pytest.skip("no PostgreSQL here: neither the package pgserver nor /usr/lib/postgresql")
-    bin_, data = binaries[0].parent, folder / "data"
-    subprocess.run([bin_ / "initdb", "-D", data, "-A", "trust", "-U", "postgres"], check=True, capture_output=True)
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
-    options: list[Any] = ["-D", data, "-w", "-l", folder / "log", "-o", f"-p {port} -h 127.0.0.1 -k {folder}"]
-    subprocess.run([bin_ / "pg_ctl", "start", *options], check=True, capture_output=True)
-    yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
-    subprocess.run([bin_ / "pg_ctl", "stop", "-D", data, "-m", "immediate"], check=False, capture_output=True)
-    shutil.rmtree(data, ignore_errors=True)
+def url(postgres: Server) -> Iterator[str]:
+    url = postgres.database()
+    yield url
+    postgres.drop(url)
 
 
 @pytest.fixture(scope="module")
-def saver(server: str) -> Iterator[Any]:
-    store = checkpoints.postgres(server)
-    store.setup()
-    yield store
-    store.close()
+def saver(url: str) -> Iterator[Any]:
+    with checkpoints.postgres(url) as store:
+        yield store
 
 
 @pytest.fixture
@@ -192,7 +159,7 @@ async def test_many_runs_share_its_pool(saver: Any) -> None:
     assert {state["status"] for state in states} == {"completed"}
 
 
-async def test_the_doors_and_streams_take_it_as_a_saver_of_the_users(saver: Any) -> None:
+async def test_the_doors_and_streams_take_it_from_the_team(saver: Any) -> None:
     team = sequential(A).compile(checkpointer=saver)
     result = await asyncio.to_thread(run, team, "x", model=scripted(["one"]), thread="door")
     again = await arun(team, "y", model=scripted(["two"]), thread="door")
@@ -204,19 +171,6 @@ async def test_the_doors_and_streams_take_it_as_a_saver_of_the_users(saver: Any)
     )
 
 
-def test_a_forged_row_is_blocked(saver: Any, server: str, thread: Any) -> None:
-    team = sequential(A, B).compile(checkpointer=saver, interrupt_before=["b"])
-    team.invoke({"task": "x"}, thread, context=TeamContext(models=scripted(["one"])))
-    forged = ormsgpack.packb(ormsgpack.Ext(0, ormsgpack.packb(("os", "system", "echo boom"))))
-    with psycopg.connect(server) as connection:
-        query = (
-            "UPDATE checkpoint_writes SET type = 'msgpack', blob = %s WHERE thread_id = %s AND channel = 'deliverables'"
-        )
-        assert connection.execute(query, (forged, thread["configurable"]["thread_id"])).rowcount > 0
-    with pytest.raises(Blocked, match=r"names the type os\.system"):
-        team.invoke(None, thread, context=TeamContext(models=scripted(["never"])))
-
-
 @pytest.mark.parametrize(
     "url", ["postgresql://ada:hunter22@127.0.0.1:9/nowhere", "postgresql:///x?host=/nowhere", "what:is this"]
 )
@@ -224,19 +178,3 @@ def test_a_server_that_cannot_be_reached_is_said_at_once_and_without_the_passwor
     with pytest.raises(StoreError, match=r"PostgreSQL cannot be used: .* Check its URL") as caught:
         checkpoints.postgres(url)
     assert "hunter22" not in str(caught.value)
-
-
-async def test_it_conforms_to_langgraphs_contract_for_savers(server: str) -> None:
-    @checkpointer_test(name="PostgresStore")
-    async def postgres_store() -> AsyncIterator[Any]:
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute("DROP DATABASE IF EXISTS conformance WITH (FORCE)")
-            connection.execute("CREATE DATABASE conformance")
-        store = checkpoints.postgres(make_conninfo(server, dbname="conformance"))
-        store.setup()
-        yield store
-        store.close()
-
-    report = await validate(postgres_store)
-    assert {name: one.failures for name, one in report.results.items() if one.failures} == {}
-    assert report.passed_all_base(), report.results

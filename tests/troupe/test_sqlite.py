@@ -1,15 +1,16 @@
-"""One SQLite object: LangGraph's contract for savers, leases that fence, and files that cannot be used."""
+"""The SQLite file: rights, files that cannot be used, older and newer versions, and growing fields read back."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import sqlite3
 import stat
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -17,53 +18,16 @@ from typing import Annotated, Any, TypedDict
 import pytest
 from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import empty_checkpoint
-from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import END, START, StateGraph
 
-from troupe import StoreError, Usage, agent, resume, run, scripted, sequential
-from troupe.agents.contracts import Tokens
-from troupe.agents.errors import Held, UnknownRun
-from troupe.agents.journal import Journal, MemoryJournal, Row
-from troupe.sqlite import LEASE_SECONDS, SqliteStore, Turn
+from tests.support.command import Shell
+from troupe import StoreError, agent, resume, run, scripted, sequential
+from troupe.sqlite import SqliteStore
+from troupe.store import tables
 
-
-class Clock:
-    """Time that stands still until it is told to go on."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-# --- LangGraph's contract --------------------------------------------------------------------------------------------
-
-
-async def test_it_conforms_to_langgraphs_contract_for_savers(tmp_path: Path) -> None:
-    numbers = iter(range(99))
-
-    @checkpointer_test(name="SqliteStore")
-    async def sqlite_store() -> AsyncIterator[SqliteStore]:
-        with SqliteStore(tmp_path / f"{next(numbers)}.db") as store:
-            yield store
-
-    report = await validate(sqlite_store)
-    failures = {name: one.failures for name, one in report.results.items() if one.failures}
-    assert failures == {}
-    assert report.passed_all_base(), report.results
-
-
-# --- leases ----------------------------------------------------------------------------------------------------------
-
-DEAD = "{host}/{pid}/0badf00d"
-
-
-@contextmanager
-def two_stores(db: Path, clock: Clock) -> Iterator[tuple[SqliteStore, SqliteStore]]:
-    with SqliteStore(db, clock=clock) as one, SqliteStore(db, clock=clock) as other:
-        yield one, other
+A, B, C = (agent(name, "Work.") for name in "abc")
+TEAM = sequential(A, B, C)
 
 
 def checkpoint(store: SqliteStore, thread: str = "t") -> None:
@@ -71,188 +35,63 @@ def checkpoint(store: SqliteStore, thread: str = "t") -> None:
     store.put(config, empty_checkpoint(), {}, {})
 
 
-async def test_a_lease_belongs_to_one_at_a_time(db: Path) -> None:
-    with two_stores(db, Clock()) as (one, other):
-        lease = await one.acquire("t")
-        with pytest.raises(Held, match=f"Run t is being worked on by .*/{os.getpid()}/"):
-            await other.acquire("t")
-        assert (await other.acquire("another")).thread == "another"
-        assert await other.holder("t") == lease.owner
-        await one.release(lease)
-        assert await other.holder("t") is None
-        assert (await other.acquire("t")).epoch == lease.epoch + 1
+# --- rights ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_lease_that_is_not_renewed_expires_and_its_owner_writes_no_more(db: Path) -> None:
-    clock = Clock()
-    with two_stores(db, clock) as (one, other):
-        lease = await one.acquire("t")
-        fenced = one.fenced(lease)
-        checkpoint(fenced)
-        clock.now += LEASE_SECONDS + 1
-        taken = await other.acquire("t")
-        assert taken.epoch == lease.epoch + 1
-        turn = Turn(thread="t", turn=1, workflow="w", task="x", input={})
-        for write in (
-            lambda: checkpoint(fenced),
-            lambda: fenced.put_writes(
-                {"configurable": {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": "1"}}, [("a", 1)], "task"
-            ),
-            lambda: fenced._reserve("t/1/a"),
-            lambda: fenced._record(Row("t/1/a", "outcome", "a", "a", {}, {})),
-            lambda: fenced._begin(turn),
-            lambda: fenced._end(turn, "completed", None, Usage()),
-        ):
-            with pytest.raises(Held, match=r"was taken over by .*this process writes no more"):
-                write()
-        assert not one.renew(lease)
-        checkpoint(other.fenced(taken))
-        with closing(sqlite3.connect(db)) as connection:
-            assert connection.execute("SELECT count(*) FROM checkpoints").fetchone() == (2,)
-            assert connection.execute("SELECT count(*) FROM troupe_journal").fetchone() == (0,)
-            assert connection.execute("SELECT count(*) FROM troupe_turns").fetchone() == (0,)
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
 
 
-async def test_a_lease_is_renewed_before_it_expires(db: Path) -> None:
-    clock = Clock()
-    with two_stores(db, clock) as (one, other):
-        lease = await one.acquire("t")
-        for _ in range(5):
-            clock.now += LEASE_SECONDS * 2 / 3
-            assert one.renew(lease)
-            with pytest.raises(Held):
-                await other.acquire("t")
+def test_a_new_database_and_its_folders_are_their_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "runs.db"
+    before = os.umask(0)
+    try:
+        with SqliteStore(path) as store:
+            checkpoint(store)
+            assert {one.name: mode(one) for one in path.parent.iterdir()} == {
+                "runs.db": 0o600,
+                "runs.db-wal": 0o600,
+                "runs.db-shm": 0o600,
+            }
+    finally:
+        os.umask(before)
+    assert mode(path.parent) == mode(path.parent.parent) == 0o700
 
 
-async def test_a_released_lease_cannot_be_written_under_again_once_it_is_taken(db: Path) -> None:
-    with two_stores(db, Clock()) as (one, other):
-        lease = await one.acquire("t")
-        await one.release(lease)
-        await other.acquire("t")
-        with pytest.raises(Held):
-            checkpoint(one.fenced(lease))
-        await one.release(lease)  # giving it back twice takes nothing from its new owner
-        with pytest.raises(Held):
-            await one.acquire("t")
-
-
-def test_the_lease_of_a_process_that_died_is_taken_over_at_once(db: Path) -> None:
-    code = textwrap.dedent(f"""
-        import asyncio, os
-        from troupe.sqlite import SqliteStore
-        store = SqliteStore({str(db)!r})
-        print(asyncio.run(store.acquire("t")).epoch, flush=True)
-        os._exit(0)
-        """)
-    died = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize("left", [0o644, 0o666, 0o640, 0o604])
+def test_a_database_that_others_could_read_is_closed_to_them(left: int, db: Path) -> None:
+    first = SqliteStore(db)  # stays open, so that its log lies beside it
+    checkpoint(first)
+    files = [db, db.with_name("runs.db-wal"), db.with_name("runs.db-shm")]
+    for one in files:
+        one.chmod(left)
     with SqliteStore(db) as store:
-        assert store._acquire("t").epoch == int(died.stdout) + 1
+        checkpoint(store)
+        assert [mode(one) for one in files] == [0o600] * 3
+    first.close()
 
 
-async def test_the_lease_of_a_process_of_another_machine_is_waited_for(db: Path) -> None:
-    clock = Clock()
-    with SqliteStore(db, clock=clock) as store:
-        with closing(sqlite3.connect(db)) as connection, connection:
-            row = ("t", "elsewhere/1/0badf00d", 7, clock.now + LEASE_SECONDS)
-            connection.execute("INSERT INTO troupe_leases VALUES (?, ?, ?, ?)", row)
-        with pytest.raises(Held, match="by elsewhere/1/0badf00d"):
-            await store.acquire("t")
-        clock.now += LEASE_SECONDS
-        assert (await store.acquire("t")).epoch == 8
+def test_a_database_that_somebody_else_left_open_to_all_is_refused(tmp_path: Path) -> None:
+    path = reachable(tmp_path) / "runs.db"
+    SqliteStore(path).close()
+    if os.geteuid() != 0:
+        pytest.skip("needs a file of somebody else's, which only root can make")
+    path.chmod(0o666)
+    path.parent.chmod(0o777)
+    with without_privileges(), pytest.raises(StoreError, match=r"Others can read .*chmod 600 .*--db"):
+        SqliteStore(path)
 
 
-async def test_what_a_stale_writer_leaves_in_a_run_is_nothing(db: Path) -> None:
-    """A process that slept past its lease wakes up in the middle of a run, as after a suspended laptop."""
-    clock = Clock()
-    team = sequential(agent("a", "Work."), agent("b", "Work."))
-    with two_stores(db, clock) as (one, other):
-        stolen: list[Any] = []
-
-        def steal(event: Any) -> None:
-            if event.kind == "step_finished" and event.path == "a":
-                clock.now += LEASE_SECONDS + 1
-                stolen.append(other._acquire("t"))
-
-        with pytest.raises(Held, match="was taken over"):
-            run(team, "x", model=scripted({"a": "one", "b": "two"}), db=one, thread="t", listeners=[steal])
-        await other.release(stolen[0])
-        model = scripted({"a": "one", "b": "two"})
-        result = resume("t", target=team, model=model, db=other)
-        assert (result.status, result.answer) == ("completed", "two")
-        assert [step for step, _, _ in model.asked] == ["b"], "the call of a was recorded before the lease was lost"
-
-
-# --- the journal -----------------------------------------------------------------------------------------------------
-
-JOURNALS = ("memory", "sqlite")
-
-
-@contextmanager
-def journal_of(kind: str) -> Iterator[Journal]:
-    if kind == "memory":
-        yield MemoryJournal()
-    else:
-        with SqliteStore(":memory:") as store:
-            yield store
-
-
-@pytest.mark.parametrize("kind", JOURNALS)
-async def test_a_recorded_call_is_given_back_and_never_replaced(kind: str) -> None:
-    with journal_of(kind) as journal:
-        row = Row(
-            "t/1/a#1/work.a/0f", "outcome", "a", "a", {"seal": "x"}, {"text": "one"}, Usage(usd=0.5, calls=1), 1.0, 2.0
-        )
-        assert await journal.reserve(row.key) is False, "nobody began it"
-        assert await journal.reserve(row.key) is True, "somebody began it, and recorded no outcome"
-        await journal.record(row)
-        assert await journal.reserve(row.key) == row
-        await journal.record(Row(row.key, "outcome", "a", "a", {}, {"text": "two"}))
-        assert await journal.reserve(row.key) == row
-        assert await journal.find(row.key) == row and await journal.find("t/1/b") is None
-
-
-@pytest.mark.parametrize("kind", JOURNALS)
-async def test_the_books_of_a_turn_hold_its_requests_and_no_others(kind: str) -> None:
-    with journal_of(kind) as journal:
-        for key, rows, usd in (("t/1/a/0", "request", 0.25), ("t/1/a/0!1", "failure", 0.25), ("t/1/a", "outcome", 9.0)):
-            await journal.record(Row(key, rows, "a", "a", {}, {}, Usage(tokens=Tokens(input=1), usd=usd, calls=1)))  # type: ignore[arg-type]
-        await journal.record(Row("t/10/a/0", "request", "a", "a", {}, {}, Usage(usd=3.0, calls=1)))
-        await journal.record(Row("tt/1/a/0", "request", "a", "a", {}, {}, Usage(usd=3.0, calls=1)))
-        spent = await journal.spent("t/1")
-        assert (spent.usd, spent.calls, spent.tokens.input) == (0.5, 2, 2)
-        assert [one.key for one in await journal.rows("t/1/")] == ["t/1/a/0", "t/1/a/0!1", "t/1/a"]
-        assert await journal.spent("nobody/1") == Usage()
-
-
-async def test_a_memory_journal_forgets_the_oldest_turns() -> None:
-    journal = MemoryJournal(threads=2)
-    for turn in range(4):
-        await journal.record(Row(f"t/{turn}/a", "outcome", "a", "a", {}, {}))
-    assert [len(await journal.rows(f"t/{turn}/")) for turn in range(4)] == [0, 0, 1, 1]
-
-
-# --- turns -----------------------------------------------------------------------------------------------------------
-
-
-async def test_turns_are_numbered_listed_and_found(store: SqliteStore) -> None:
-    for thread in ("t", "u", "t"):
-        turn = await store.begin(Turn(thread=thread, turn=0, workflow="w", task=f"for {thread}", input={"task": "x"}))
-        await store.end(turn, "completed", None, Usage(calls=1))
-    assert [(one.thread, one.turn) for one in await store.turns()] == [("t", 2), ("u", 1)]
-    assert [one.turn for one in await store.turns("t")] == [1, 2]
-    last = await store.last("t")
-    assert (last.turn, last.status, last.usage.calls, last.finished is not None) == (2, "completed", 1, True)
-    with pytest.raises(UnknownRun, match="There is no run 'v'"):
-        await store.last("v")
+def test_a_file_that_is_no_database_keeps_its_rights(tmp_path: Path) -> None:
+    path = tmp_path / "hosts"
+    path.write_text("127.0.0.1 localhost\n" * 100)
+    path.chmod(0o644)
+    with pytest.raises(StoreError, match="not a database"):
+        SqliteStore(path)
+    assert mode(path) == 0o644
 
 
 # --- files that cannot be used ----------------------------------------------------------------------------------------
-
-
-def test_a_new_database_and_its_folder_are_their_owners_alone(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "er" / "runs.db"
-    SqliteStore(path).close()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
 def test_a_directory_is_no_database(tmp_path: Path) -> None:
@@ -278,28 +117,27 @@ def test_a_file_that_is_something_else_is_left_as_it_is(garbage: bytes, db: Path
     assert db.read_bytes() == garbage
 
 
-def test_a_database_of_a_newer_version_is_not_touched(db: Path) -> None:
-    SqliteStore(db).close()
-    with closing(sqlite3.connect(db)) as connection:
-        connection.execute("PRAGMA user_version=99")
-    with pytest.raises(StoreError, match="written by a newer version of Troupe"):
-        SqliteStore(db)
-
-
 def test_a_file_that_may_not_be_written_is_said_so(tmp_path: Path) -> None:
-    folder = tmp_path / "shared"
-    folder.mkdir()
+    folder = reachable(tmp_path)
     path = folder / "runs.db"
-    with SqliteStore(path):
-        pass
-    path.chmod(0o444)
+    SqliteStore(path).close()
+    path.chmod(0o400)
+    if os.geteuid() == 0:
+        os.chown(path, 65534, 65534)
     folder.chmod(0o555)
-    for parent in (tmp_path, *tmp_path.parents):  # root drops its rights below, and must still get here
-        if len(parent.parts) > 2:
-            parent.chmod(parent.stat().st_mode | 0o055)
     with without_privileges(), pytest.raises(StoreError, match=r"cannot be used: .*readonly"):
         SqliteStore(path)
     folder.chmod(0o755)
+
+
+def reachable(tmp_path: Path) -> Path:
+    """A folder that nobody, too, can get to."""
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    for parent in (tmp_path, *tmp_path.parents):  # root drops its rights, and must still get here
+        if len(parent.parts) > 2:
+            parent.chmod(parent.stat().st_mode | 0o055)
+    return folder
 
 
 @contextmanager
@@ -341,26 +179,166 @@ def test_five_processes_may_make_the_same_new_database_at_once(db: Path) -> None
     assert ended == [("completed\n", "")] * 5
 
 
-async def test_a_store_that_is_busy_elsewhere_is_waited_for(db: Path) -> None:
-    with SqliteStore(db) as store, closing(sqlite3.connect(db, isolation_level=None, check_same_thread=False)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        asyncio.get_running_loop().call_later(0.2, other.execute, "COMMIT")
-        assert (await store.acquire("t")).epoch == 1
-
-
 def test_a_write_that_fails_leaves_the_store_usable(store: SqliteStore) -> None:
     with pytest.raises(StoreError), store.cursor() as cursor:
         cursor.execute("INSERT INTO no_such_table VALUES (1)")
 
     def fail_in_the_middle() -> None:
         with store.cursor() as cursor:
-            cursor.execute("INSERT INTO troupe_leases VALUES ('t', 'x', 1, 0)")
+            cursor.execute("INSERT INTO troupe_leases (thread, owner, epoch, expires) VALUES ('t', 'x', 1, 0)")
             raise RuntimeError("in the middle of a transaction")
 
     with pytest.raises(RuntimeError):
         fail_in_the_middle()
     checkpoint(store)
-    assert store._read("SELECT count(*) FROM troupe_leases", ()) == [(0,)]
+    assert store.rows_of("SELECT count(*) FROM troupe_leases") == [(0,)]
+
+
+# --- full, torn and cut off ------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_is_said_and_what_was_finished_is_there_when_there_is_room_again(db: Path) -> None:
+    with SqliteStore(db) as store:
+
+        def fill(event: Any) -> None:
+            if event.kind == "step_finished" and event.path == "a":
+                ((pages,),) = store.rows_of("PRAGMA page_count")
+                store.rows_of(f"PRAGMA max_page_count={pages}")
+
+        model = scripted({"a": "one", "b": "two " * 100_000, "c": "three"})
+        with pytest.raises(StoreError, match=rf"{db} cannot be used: database or disk is full"):
+            run(TEAM, "x", model=model, db=store, thread="t", listeners=[fill])
+        assert [step for step, _, _ in model.asked] == ["a", "b"], "nothing is paid for that cannot be recorded"
+        store.rows_of("PRAGMA max_page_count=1000000")
+        again = scripted({"b": "two", "c": "three"})
+        assert resume("t", target=TEAM, model=again, db=store).answer == "three"
+        assert [step for step, _, _ in again.asked] == ["b", "c"]
+
+
+def test_a_limit_of_the_system_on_files_is_said_by_the_command(tmp_path: Path) -> None:
+    """As a full disk, with a process of its own that may write no file of more than 100 kB."""
+    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); "
+    code += "sys.argv = ['troupe', *sys.argv[1:]]; from troupe.cli import main; main()"
+    command = [sys.executable, "-c", code, "run", "sequential", "a shop", "--db", str(tmp_path / "small.db"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert done.returncode != 0 and "small.db cannot be used" in done.stderr and "Traceback" not in done.stderr
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 100_000
+    whole = Shell(tmp_path)("run", "sequential", "a shop", "--db", str(tmp_path / "small.db"))
+    assert whole.code == 0, "the file was not harmed"
+
+
+def test_a_torn_page_fails_the_run_that_it_is_of_and_no_other(db: Path) -> None:
+    for thread in ("torn", "whole"):
+        run(TEAM, "x", model=scripted({"a": "1", "b": "2", "c": f"{thread} " * 5000}), db=db, thread=thread)
+    with closing(sqlite3.connect(db)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    stored = bytearray(db.read_bytes())
+    places = [at for at in range(0, len(stored), 8192) if stored[at : at + 8192].count(b"torn ") > 1500]
+    for at in places:
+        stored[at : at + 8192] = b"\xff" * 8192
+    db.write_bytes(stored)
+    with pytest.raises(StoreError) as caught:
+        resume("torn", target=TEAM, model=scripted([]), db=db)
+    assert str(db) in str(caught.value)
+    assert resume("whole", target=TEAM, model=scripted([]), db=db).answer.startswith("whole whole")
+
+
+@pytest.mark.parametrize("damage", ["header", "schema", "cut"])
+def test_a_damaged_file_is_said_by_every_command(damage: str, tmp_path: Path) -> None:
+    db = tmp_path / "runs.db"
+    run(TEAM, "x", model=scripted({"a": "1", "b": "2", "c": "3"}), db=db, thread="t")
+    stored = bytearray(db.read_bytes())
+    if damage == "cut":
+        stored = stored[: len(stored) // 2]
+    else:
+        stored[slice(16, 100) if damage == "header" else slice(100, 8192)] = b"\xff" * (
+            84 if damage == "header" else 8092
+        )
+    db.write_bytes(stored)
+    shell = Shell(tmp_path)
+    for words in (["runs"], ["runs", "t"], ["resume", "t"], ["delete", "t", "--yes"], ["run", "sequential", "x"]):
+        done = shell(*words, "--db", str(db))
+        assert done.code != 0 and str(db) in done.err and "Traceback" not in done.err, words
+
+
+def test_a_path_that_is_none_is_refused(tmp_path: Path) -> None:
+    for path in ("a\0b", "x" * 300):
+        with pytest.raises(StoreError, match="cannot be used"):
+            SqliteStore(tmp_path / path)
+
+
+# --- versions --------------------------------------------------------------------------------------------------------
+
+VERSION_1 = """
+CREATE TABLE troupe_turns (
+    thread TEXT NOT NULL, turn INTEGER NOT NULL, workflow TEXT NOT NULL, reference TEXT, task TEXT NOT NULL,
+    input TEXT NOT NULL, models TEXT, simulated INTEGER NOT NULL, budget REAL, deadline REAL, status TEXT NOT NULL,
+    reason TEXT, usage TEXT NOT NULL, started REAL NOT NULL, finished REAL, PRIMARY KEY (thread, turn)
+);
+CREATE TABLE troupe_leases (
+    thread TEXT PRIMARY KEY, owner TEXT NOT NULL, epoch INTEGER NOT NULL, expires REAL NOT NULL
+);
+CREATE TABLE troupe_journal (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, root TEXT NOT NULL, kind TEXT NOT NULL, path TEXT, agent TEXT,
+    sent TEXT, received TEXT, usage TEXT, started REAL, seconds REAL, owner TEXT, epoch INTEGER
+);
+CREATE INDEX troupe_journal_root ON troupe_journal (root);
+PRAGMA user_version=1;
+"""
+
+
+@pytest.fixture
+def older(db: Path) -> Path:
+    """A database as version 0.1 left it, with a run whose process died before its last step."""
+    from tests.support.teams import Crash, Mortal
+    from troupe import TeamContext
+
+    new = db.with_name("new.db")
+    context = TeamContext(models=scripted({"a": "one", "b": "two"}), executor=Mortal("c"))
+    with pytest.raises(Crash):
+        run(TEAM, "x", context=context, db=new, thread="t")
+    with closing(sqlite3.connect(db)) as connection:
+        connection.execute("PRAGMA page_size=8192")
+        SqliteSaver(connection).setup()
+        connection.executescript(VERSION_1)
+        connection.execute("ATTACH ? AS new", (str(new),))
+        for table in ("checkpoints", "writes", "troupe_turns", "troupe_leases", "troupe_journal"):
+            columns = ", ".join(row[1] for row in connection.execute(f"PRAGMA main.table_info({table})"))
+            connection.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM new.{table}")  # noqa: S608
+        connection.execute("UPDATE troupe_leases SET owner = 'this-host/1/0badf00d'")
+        connection.commit()
+    new.unlink()
+    return db
+
+
+def test_a_database_of_version_0_1_is_brought_up_to_today_and_its_runs_go_on(older: Path) -> None:
+    model = scripted({"c": "three"})
+    result = resume("t", target=TEAM, model=model, db=older)
+    assert (result.status, result.answer, len(model.asked)) == ("completed", "three", 1)
+    with SqliteStore(older) as store:
+        assert store.rows_of("PRAGMA user_version") == [(tables.SCHEMA,)]
+        assert asyncio.run(store.failures()) == [] and asyncio.run(store.tally())["a"] == {"outcome": 1}
+        assert asyncio.run(store.last("t")).fingerprint is None
+        assert asyncio.run(store.delete("t")) > 0
+        store.compact()
+        assert store.rows_of("PRAGMA auto_vacuum") == [(2,)], "from now on room is given back bit by bit"
+
+
+def test_five_processes_may_bring_an_older_database_up_to_today_at_once(older: Path) -> None:
+    code = "import sys; from troupe.sqlite import SqliteStore; sys.stdin.readline(); SqliteStore(sys.argv[1]).close()"
+    command = [sys.executable, "-c", code, str(older)]
+    children = [subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(5)]
+    assert [child.communicate("go\n", timeout=120)[1] for child in children] == [""] * 5
+
+
+def test_a_database_of_a_newer_version_is_not_touched(db: Path) -> None:
+    SqliteStore(db).close()
+    with closing(sqlite3.connect(db)) as connection:
+        connection.execute("PRAGMA user_version=99")
+    before = db.read_bytes()
+    with pytest.raises(StoreError, match="written by a newer version of Troupe"):
+        SqliteStore(db)
+    assert db.read_bytes() == before
 
 
 # --- growing fields -------------------------------------------------------------------------------------------------
@@ -395,8 +373,9 @@ def grown(store: SqliteStore, turns: int) -> Any:
     return app
 
 
-def test_a_thread_is_read_back_as_langgraph_reads_it_with_snapshots_and_without(db: Path) -> None:
-    with SqliteStore(db) as store:
+@pytest.mark.parametrize("key", [None, "5f" * 32], ids=["plain", "encrypted"])
+def test_a_thread_is_read_back_as_langgraph_reads_it_with_snapshots_and_without(key: str | None, db: Path) -> None:
+    with SqliteStore(db, key=key) as store:
         app = grown(store, 30)
         values = app.get_state({"configurable": {"thread_id": "t"}}).values
         assert [len(values["often"]), len(values["seldom"])] == [30, 30]
