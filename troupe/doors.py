@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from troupe.agents.context import TeamContext
 from troupe.agents.contracts import TIERS, Reason
 from troupe.agents.errors import (
+    GraphChanged,
     InputError,
     SettingsError,
     complaints,
@@ -27,14 +28,20 @@ from troupe.agents.events import Listener
 from troupe.agents.loop import run_sync
 from troupe.agents.models import Models
 from troupe.agents.settings import Settings
-from troupe.catalogue import Target, refuse_while_loading, resolve
-from troupe.graphs.team import Team
+from troupe.catalogue import PATTERNS, Target, refuse_while_loading, resolve
+from troupe.graphs.fingerprint import changes, fingerprint
+from troupe.graphs.team import Team, within
 from troupe.inputs import as_input, stored, task_of, thread_id
-from troupe.opening import Books, opened, underway
+from troupe.opening import Books, opened, worked
+from troupe.prompts import check
 from troupe.result import Result
 from troupe.serializer import types_of
-from troupe.sqlite import SqliteStore, Turn
+from troupe.signing import must_vouch
+from troupe.store.base import Store
+from troupe.store.turns import Turn
 from troupe.underway import Durability, Underway
+
+_ENDED = ("completed", "partial", "failed")
 
 
 def run(target: Any, task: Any = None, **options: Any) -> Result:
@@ -67,12 +74,14 @@ async def arun(
     thread: str | None = None,
     budget: float | None = None,
     deadline: float | None = None,
+    cache: Any = None,
     context: TeamContext | None = None,
-    db: str | Path | SqliteStore | None = None,
+    db: str | Path | Store | None = None,
     store: Any = None,
     listeners: Sequence[Listener] = (),
     stop: asyncio.Event | None = None,
     durability: Durability = "sync",
+    wait: bool = True,
     caller: FrameType | None = None,
 ) -> Result:
     """Run a team to its end.
@@ -84,21 +93,29 @@ async def arun(
         thread: the run's id; an existing one gets its next turn.
         budget: USD for this turn.
         deadline: seconds for this turn.
+        cache: whether replies of models are kept over runs, and not asked for again: True, seconds, or one of
+            LangGraph's caches; False for no cache, whatever the settings say.
         context: a `TeamContext` (or your subclass) with more than the above.
-        db: where runs are kept: a path, an open store, or `":memory:"`.
+        db: where runs are kept: a path, `postgresql://user@host/database`, an open store, or `":memory:"`; by default
+            `TROUPE_DB`, the project's file, or a file in your state directory.
         store: a LangGraph store for agents and tools.
         listeners: functions that get every event.
         stop: when set, no new call starts, calls in flight may finish, and the run ends `stopped`.
         durability: `sync` has every step on disk before the next begins; `async` lets the next begin meanwhile.
+        wait: whether another process that works on the thread is waited for; else `Held` names it.
         caller: whose module names the target; found by itself.
     """
     refuse_while_loading()
+    checked(durability)
     where = resolve(target, caller or sys._getframe(1))
     given = as_input(task)
-    where.team.checked(given)
-    context = _context(where.team, context, model, budget, deadline, listeners)
+    read = where.team.checked(given)
+    context = _context(where.team, context, model, budget, deadline, listeners, cache)
     models = await _usable(Models(context.models, await asyncio.to_thread(Settings.refresh)))
+    settings = Settings.current()
+    within(read, context.limits.over(settings.limits) if context.limits else settings.limits)
     thread = thread_id(thread)
+    lines = await asyncio.to_thread(_fingerprint, where.team, context)
     async with opened(where.team, db) as books:
         turn = Turn(
             thread=thread,
@@ -111,9 +128,13 @@ async def arun(
             simulated=models.simulated,
             budget=context.budget,
             deadline=context.deadline,
+            fingerprint=lines,
         )
-        async with underway(books, where, turn, context, store, durability, new=True) as work:
+
+        async def begin(work: Underway) -> Result:
             return await work.go(given, stop)
+
+        return await worked(books, where, turn, context, store, durability, begin, stop, new=True, wait=wait)
 
 
 def resume(run: str, answers: Any = None, **options: Any) -> Result:
@@ -129,12 +150,15 @@ async def aresume(
     model: Any = None,
     budget: float | None = None,
     deadline: float | None = None,
+    cache: Any = None,
     context: TeamContext | None = None,
-    db: str | Path | SqliteStore | None = None,
+    db: str | Path | Store | None = None,
     store: Any = None,
     listeners: Sequence[Listener] = (),
     stop: asyncio.Event | None = None,
     durability: Durability = "sync",
+    wait: bool = True,
+    accept_changes: bool = False,
 ) -> Result:
     """Go on with a run; one that has ended gives its result again.
 
@@ -146,17 +170,28 @@ async def aresume(
         model: in place of the recorded specs.
         budget: in place of the recorded one.
         deadline: seconds from now.
-        context, db, store, listeners, stop, durability: see `arun`.
+        cache, context, db, store, listeners, stop, durability: see `arun`.
+        accept_changes: go on although the graph is another one than the run began with.
 
     Raises:
         UnknownRun: no such run.
+        GraphChanged: the graph is another one; the message says in what.
         InputError: an answer that cannot be understood, or to no open question.
         SettingsError: what ran cannot be imported again, or the resume would switch between simulated and real.
     """
+    checked(durability)
     async with opened(None, db) as books:
-        where, turn, context = await _again(books, run, target, model, budget, deadline, context, listeners)
-        async with underway(books, where, turn, context, store, durability) as work:
+        where, turn, context = await _again(books, run, target, model, budget, deadline, context, listeners, cache)
+        if answers is not None:  # what is open now is what the caller means, whatever has become of it when we may work
+            answers = await _looking(books, where.team, turn, context).named(answers)
+        changed = turn if turn.status in _ENDED else await _compared(turn, where.team, context, accept_changes)
+
+        async def go_on(work: Underway) -> Result:
+            if changed is not turn:
+                await work.adopt(changed)
             return await work.go_on(answers, stop)
+
+        return await worked(books, where, turn, context, store, durability, go_on, stop, wait=wait)
 
 
 def rollback(run: str, to: str, **options: Any) -> Result:
@@ -172,12 +207,15 @@ async def arollback(
     model: Any = None,
     budget: float | None = None,
     deadline: float | None = None,
+    cache: Any = None,
     context: TeamContext | None = None,
-    db: str | Path | SqliteStore | None = None,
+    db: str | Path | Store | None = None,
     store: Any = None,
     listeners: Sequence[Listener] = (),
     stop: asyncio.Event | None = None,
     durability: Durability = "sync",
+    wait: bool = True,
+    accept_changes: bool = False,
 ) -> Result:
     """Redo the step `to` of a run and everything after it, and keep what came before.
 
@@ -185,15 +223,23 @@ async def arollback(
 
     Raises:
         UnknownRun, UnknownName: no such run or step.
+        GraphChanged: see `aresume`.
     """
+    checked(durability)
     async with opened(None, db) as books:
-        where, turn, context = await _again(books, run, target, model, budget, deadline, context, listeners)
-        async with underway(books, where, turn, context, store, durability) as work:
+        where, turn, context = await _again(books, run, target, model, budget, deadline, context, listeners, cache)
+        changed = await _compared(turn, where.team, context, accept_changes)
+
+        async def go_back(work: Underway) -> Result:
+            if changed is not turn:
+                await work.adopt(changed)
             await work.roll_back(to)
             return await work.go(None, stop, resumed=True)
 
+        return await worked(books, where, turn, context, store, durability, go_back, stop, wait=wait)
 
-async def ainspect(run: str, *, target: Any = None, db: str | Path | SqliteStore | None = None) -> Result:
+
+async def ainspect(run: str, *, target: Any = None, db: str | Path | Store | None = None) -> Result:
     """A run as it stands; nothing is called or written, and one that is being worked on is `running`.
 
     Args:
@@ -208,11 +254,54 @@ async def ainspect(run: str, *, target: Any = None, db: str | Path | SqliteStore
     async with opened(None, db) as books:
         turn = await books.kept.last(run)
         where = resolve(_target(turn, target))
-        store = books.kept.fenced(None, types_of(where.team))
-        team = where.team.copy({"checkpointer": store})
-        context = _context(team, None, turn.models, None, None, ())
-        result = await Underway(team, turn, context, store, store, "sync").result(None, None)
-        return _as_recorded(result, turn, await store.holder(run) is not None)
+        context = _context(where.team, None, turn.models, None, None, ())
+        work = _looking(books, where.team, turn, context)
+        result = await work.result(None, None)
+        return _as_recorded(result, turn, await books.kept.holder(run) is not None)
+
+
+async def _compared(turn: Turn, team: Team, context: TeamContext, accept: bool) -> Turn:
+    """The turn, with the fingerprint that it goes on with where that is another one.
+
+    Raises:
+        GraphChanged: it is, and that was not accepted.
+    """
+    lines = await asyncio.to_thread(_fingerprint, team, context)
+    found = changes(turn.fingerprint, lines) if turn.fingerprint else []
+    if not found:
+        return turn
+    if not accept:
+        raise GraphChanged(
+            f"Run {turn.thread} began with another graph than it would go on with: {'; '.join(found)}. To go on all "
+            "the same, and keep what has ended, give accept_changes=True (--accept-changes); or begin a new turn."
+        )
+    return replace(turn, fingerprint=lines)
+
+
+def _fingerprint(team: Team, context: TeamContext) -> dict[str, str]:
+    prompts = context.prompts or Settings.current().prompts
+    if prompts is not None:
+        check(prompts)  # reads them as they are now
+    return fingerprint(team, prompts)
+
+
+def _looking(books: Books, team: Team, turn: Turn, context: TeamContext) -> Underway:
+    """A turn as it stands, for one who only reads."""
+    store = books.kept.fenced(None, types_of(team))
+    work = Underway(team.copy({"checkpointer": store}), turn, context, store, store, "sync")
+    work.resumed = True
+    return work
+
+
+def checked(durability: str) -> None:
+    """Refuse what would lose a run.
+
+    Raises:
+        InputError: `exit`, which keeps nothing before the end, or a word that is none.
+    """
+    if durability not in ("sync", "async"):
+        why = " With 'exit' nothing is on disk before the end: a crash would lose everything."
+        raise InputError(f"durability={durability!r} is not one of: sync, async.{why if durability == 'exit' else ''}")
 
 
 def _as_recorded(result: Result, turn: Turn, held: bool) -> Result:
@@ -236,10 +325,11 @@ def _context(
     budget: float | None,
     deadline: float | None,
     listeners: Sequence[Listener],
+    cache: Any = None,
 ) -> TeamContext:
     context = context or team.builder.context_schema()  # type: ignore[misc]
     assert context is not None  # noqa: S101 - a team's context schema is a TeamContext
-    changes: dict[str, Any] = {"models": model, "budget": budget, "deadline": deadline}
+    changes: dict[str, Any] = {"models": model, "budget": budget, "deadline": deadline, "cache": cache}
     changes = {name: value for name, value in changes.items() if value is not None}
     if callable(listeners):
         raise InputError("listeners= must be a list of functions: listeners=[function].")
@@ -260,6 +350,7 @@ async def _again(
     deadline: float | None,
     context: TeamContext | None,
     listeners: Sequence[Listener],
+    cache: Any,
 ) -> tuple[Target, Turn, TeamContext]:
     """What ran, its last turn, and the context to go on with."""
     turn = await books.kept.last(run)
@@ -273,7 +364,7 @@ async def _again(
     await _usable(models)
     budget = budget if budget is not None else turn.budget
     deadline = deadline if deadline is not None else turn.deadline
-    return where, turn, _context(where.team, context, chosen, budget, deadline, listeners)
+    return where, turn, _context(where.team, context, chosen, budget, deadline, listeners, cache)
 
 
 async def _usable(models: Models) -> Models:
@@ -289,4 +380,6 @@ def _target(turn: Turn, target: Any) -> Any:
             f"Run {turn.thread} ({turn.workflow}) was built in code that cannot be imported by name. "
             f"Go on from that code: troupe.resume({turn.thread!r}, target=team)."
         )
+    if target is None and turn.reference not in PATTERNS:  # those are ours
+        must_vouch(turn)
     return target if target is not None else turn.reference

@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.messages import AIMessageChunk
@@ -18,6 +19,7 @@ from troupe.catalogue import resolve
 from troupe.graphs.node import now
 from troupe.graphs.team import Team
 from troupe.inputs import as_input
+from troupe.questions import by_interrupt, named_by_us, open_questions, read_question
 
 
 async def astream(
@@ -34,7 +36,8 @@ async def astream(
 
     Args:
         app: a compiled team (with your checkpointer), or anything that `run` takes.
-        input: a task, messages, `{"task": ..., "messages": [...]}`, a `Command(resume=...)`, or None to go on.
+        input: a task, messages, `{"task": ..., "messages": [...]}`, None to go on, or `Command(resume={id: answer})`
+            with the id of a `waiting` event.
         thread: the thread's id; needed with a checkpointer.
         context: a `TeamContext`, or a dict of its fields.
         config: LangGraph's.
@@ -45,6 +48,10 @@ async def astream(
     if thread is not None:
         inside["thread_id"] = thread
     config = {**(config or {}), "configurable": inside}
+    if isinstance(given, Command) and named_by_us(given.resume):
+        asked = open_questions((await team.aget_state(config)).interrupts)
+        answers: Any = given.resume
+        given = replace(given, resume=by_interrupt(answers, asked))
     values: dict[str, Any] = {}
     started = now()
     durability = {"durability": "sync"} if team.checkpointer else {}
@@ -61,10 +68,8 @@ async def astream(
                     yield Token(now(), str(meta.get("troupe_path", "")), chunk.text)
             elif kind == "values" and not part["ns"]:
                 values = data
-                for one in part.get("interrupts") or ():
-                    ask = one.value if isinstance(one.value, dict) else {"question": str(one.value)}
-                    options = tuple(ask.get("options") or ())
-                    yield Waiting(now(), str(ask.get("step", "")), one.id, str(ask.get("question", "")), options)
+                for one in map(read_question, part.get("interrupts") or ()):
+                    yield Waiting(now(), one.step, one.id, one.question, one.options)
     yield _finished(values, inside.get("thread_id", ""), started)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import shlex
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal
-from urllib.parse import quote
 
 from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage
 from langgraph.errors import GraphDrained, GraphRecursionError
@@ -24,18 +24,20 @@ from troupe.agents.errors import (
     describe,
 )
 from troupe.agents.events import Event, Notice, RunFinished, RunStarted, Waiting
-from troupe.agents.journal import Journal
+from troupe.agents.journal import Journal, Row
 from troupe.agents.models import is_simulated
 from troupe.agents.money.prices import known
 from troupe.agents.scope import RunScope
+from troupe.graphs.hearing import place_of
 from troupe.graphs.node import SCOPE, Here
 from troupe.graphs.state import INTERNAL
 from troupe.graphs.team import Team
 from troupe.graphs.work import roll_back
 from troupe.inputs import restored
-from troupe.questions import answers_by_id, read_question
+from troupe.questions import Asked, Desk, answers_on_record, by_id, open_questions, read_question
 from troupe.result import Result
-from troupe.sqlite import SqliteStore, Turn
+from troupe.store.base import Store
+from troupe.store.turns import Turn
 
 Durability = Literal["sync", "async"]
 GRACE = 10.0
@@ -51,7 +53,7 @@ class Underway:
         turn: Turn,
         context: TeamContext,
         journal: Journal,
-        store: SqliteStore | None,
+        store: Store | None,
         durability: Durability,
     ) -> None:
         self.team = team
@@ -59,12 +61,25 @@ class Underway:
         self.context = context
         self.store = store
         self.durability = durability
-        self.scope = RunScope(context, turn.thread, journal=journal, durable=store is not None)
+        clock = getattr(store, "clock", time.time)  # PostgreSQL has one of its own
+        self.scope = RunScope(context, turn.thread, journal=journal, durable=store is not None, wall=clock)
         self.config: Any = {"configurable": {"thread_id": turn.thread, SCOPE: self.scope}}
         self.read: Any = {"configurable": {"thread_id": turn.thread}}
+        self.resumed = False
+        """Whether the turn was gone on with, and so may have answers on record."""
+        self.adopted = False
+        """Whether it goes on with another graph than it began with."""
+
+    async def adopt(self, turn: Turn) -> None:
+        """Go on with another graph than the turn began with."""
+        self.turn, self.adopted = turn, True
+        if self.store is not None:
+            await self.store.refingerprint(turn)
+        self._tell(Notice(time.time(), "", "The graph has changed since the run began; it goes on with the new one."))
 
     async def go(self, given: Any, stop: asyncio.Event | None, resumed: bool = False) -> Result:
         """Run until the turn ends, waits or is stopped."""
+        self.resumed = self.resumed or resumed
         if given is not None and not isinstance(given, Command):
             before = (await self._state()).get("turn", 0)
             if self.store is None:  # only the caller's own saver knows how many turns there were
@@ -105,21 +120,68 @@ class Underway:
         return result
 
     async def go_on(self, answers: Any, stop: asyncio.Event | None) -> Result:
-        """Go on from where the turn stands."""
+        """Go on from where the turn stands, with answers by the ids of the questions."""
+        if self.store is not None:  # whoever held the lease until now may have come further
+            self.turn = await self.store.last(self.turn.thread)
         snapshot = await self.team.aget_state(self.read)
         state = snapshot.values or {}
+        self.resumed = True
         if state.get("turn", 0) < self.turn.turn:
             if answers is not None:
                 raise InputError(f"Run {self.turn.thread} asks nothing.")
             return await self.go(restored(self.turn.input), stop, resumed=True)
-        asked = {one.id: one.value for one in snapshot.interrupts}
-        if answers is not None:
-            return await self.go(Command(resume=answers_by_id(answers, asked, self.turn.thread)), stop, resumed=True)
-        # The snapshot's `next` is empty, too, when a step's writes were saved and the checkpoint after it was not. It
-        # still lists questions whose answers were being worked on when the process died: the answers are in there.
+        asked, desk = open_questions(snapshot.interrupts), self._desk()
+        late = await desk.late(asked if answers is None else answers, asked)
+        if late:
+            again = await desk.renew(late, self.context.answer_within)
+            result = await self.go(None, stop, resumed=True)
+            if answers is not None:
+                raise InputError(_too_late(self.turn.thread, again))
+            return result
+        said = await desk.kept(asked) if answers is None else await desk.take(answers, asked)
+        if said:
+            return await self.go(Command(resume=said), stop, resumed=True)
+        # The snapshot's `next` is empty, too, when a step's writes were saved and the checkpoint after it was not.
         if (asked and self.turn.status == "waiting") or state.get("status") != "running":
             return await self.result(None, None)
-        return await self.go(None, stop, resumed=True)
+        result = await self.go(None, stop, resumed=True)
+        if self.adopted and result.status == "stopped" and not (stop is not None and stop.is_set()):
+            return await self._re_enter(result, stop)
+        return result
+
+    async def _re_enter(self, result: Result, stop: asyncio.Event | None) -> Result:
+        """Go on where the step that the run stood at is gone: with the first that has not delivered."""
+        state = await self._state()
+        done, redo = state.get("deliverables", {}), self.team.builder.redo
+        for name, way in redo.items():
+            usable = all(one in done and done[one].usable for one in way.needs)
+            if name not in done and usable and state.get("status") == "running":
+                await self.team.aupdate_state(self.read, {"status": "running"}, as_node=way.after)
+                return await self.go(None, stop, resumed=True)
+        return result
+
+    async def named(self, answers: Any) -> dict[str, Any]:
+        """A caller's answers by the ids of the questions that are open now; one of a moment ago is found on record.
+
+        Raises:
+            InputError: nothing is asked, or it is not clear which question is answered.
+        """
+        asked = open_questions((await self.team.aget_state(self.read)).interrupts)
+        if not asked and self.store is not None and await self.store.holder(self.turn.thread) is not None:
+            # Somebody else's answer to the same question is being worked on.
+            before = answers_on_record(await self._asked_and_said())
+            if before:
+                last = next(reversed(before))
+                return by_id(answers, {last: Asked(last, last, None)}, self.turn.thread)
+        return by_id(answers, asked, self.turn.thread)
+
+    def _desk(self) -> Desk:
+        place = place_of(self.turn.thread, self.turn.turn)
+        return Desk(self.scope.journal, place, self.turn.thread, self.scope.wall)
+
+    async def _asked_and_said(self) -> Sequence[Row]:
+        """The questions and answers of the turn that are on record."""
+        return await self.scope.journal.rows(f"{place_of(self.turn.thread, self.turn.turn)}/?")
 
     async def roll_back(self, to: str) -> None:
         """Write that `to` and every step after it is to be redone: a forward write, never a fork."""
@@ -160,6 +222,9 @@ class Underway:
         missing += [name for name, one in done.items() if one.required and not one.usable]
         usable = [name for name, one in done.items() if one.usable]
         usage = await self._used()
+        record = {name: state[name] for name in sorted(builder.internal - INTERNAL) if state.get(name)}
+        if self.resumed and (said := answers_on_record(await self._asked_and_said())):
+            record["answers"] = said
         waiting = tuple(read_question(one) for one in snapshot.interrupts) if snapshot and status is None else ()
         ended: RunStatus = status or ("waiting" if waiting else state.get("status", "stopped"))
         ended = "stopped" if ended == "running" else ended
@@ -175,7 +240,7 @@ class Underway:
             usage=usage,
             missing=() if ended in ("waiting", "stopped") else tuple(sorted(missing, key=builder.place_of)),
             waiting=waiting,
-            record={name: state[name] for name in sorted(builder.internal - INTERNAL) if state.get(name)},
+            record=record,
             simulated=self.scope.models.simulated and usage.usd == 0,
         )
 
@@ -226,7 +291,7 @@ class Underway:
     async def _used(self) -> Any:
         if self.store is None:
             return self.scope.spent
-        return await self.store.spent(f"{quote(self.turn.thread, safe='')}/{self.turn.turn}")
+        return await self.store.spent(place_of(self.turn.thread, self.turn.turn))
 
     async def _end(self, status: str, reason: str | None) -> None:
         if self.store is not None:
@@ -234,10 +299,10 @@ class Underway:
 
     def _resume(self) -> str:
         """The command to go on with, enough as it stands."""
-        from troupe.checkpoints import default_path
+        from troupe.checkpoints import default_place, shown
 
         command = f"troupe resume {shlex.quote(self.turn.thread)}"
-        if self.store is None or self.store.path == str(default_path()):
+        if self.store is None or self.store.path == shown(default_place()):
             return command
         return f"{command} --db {shlex.quote(self.store.path)}"
 
@@ -250,6 +315,14 @@ class Underway:
             if not is_simulated(spec) and not known(name, provider):
                 text = f"No price is known for {spec}: the budget cannot be kept."
                 self._tell(Notice(time.time(), "", text))
+
+
+def _too_late(run: str, again: Mapping[str, str]) -> str:
+    asked = "; ".join(f"{old} is now {new}" for old, new in again.items())
+    return (
+        f"The time to answer is over, and nothing was answered. Run {run} has asked again: {asked}. "
+        f"Look again: troupe runs {run}"
+    )
 
 
 class _Stopped(Exception):
