@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 from pydantic.json_schema import SkipJsonSchema
+
+from troupe.agents.limits import Limits
+from troupe.agents.text import is_credential
 
 # A schema without the field at all would let assistants drop it; SkipJsonSchema hides only what JSON cannot say.
 Opaque = Annotated[Any, SkipValidation, SkipJsonSchema()]
@@ -26,12 +30,40 @@ class TeamContext(BaseModel):
     """USD for a turn; checked before each call."""
     deadline: float | None = Field(default=None, gt=0)
     """Seconds for a turn."""
+    answer_within: float | None = Field(default=None, gt=0)
+    """Seconds in which a person's answer counts; after that the question is asked again."""
     prompts: str | None = None
     """A folder whose texts replace ours."""
+    limits: Limits | None = None
+    """Bounds besides budget and deadline, where they differ from the settings'."""
+    cache: bool | float | Opaque = None
+    """Whether replies of models are kept over runs: True, seconds, or one of LangGraph's caches; else as in the
+    settings."""
     listeners: Opaque = ()
     """Functions that get every event, in order; they must not block."""
     executor: Opaque = None
     """Where calls are made; by default in this process."""
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Its fields as they may be shown: a caller's own may be credentials, and a model may hold some."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, str):
+                yield name, "[redacted]" if is_credential(name, value) else value
+            elif value is None or isinstance(value, bool | int | float | Limits):
+                yield name, value
+            else:
+                yield name, _Shown(value)
+
+
+class _Shown:
+    """Something as its kind alone."""
+
+    def __init__(self, value: Any) -> None:
+        self._kind = type(value).__name__
+
+    def __repr__(self) -> str:
+        return f"<{self._kind}>"
 
 
 def find_context(context: Any) -> TeamContext | None:

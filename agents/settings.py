@@ -9,6 +9,9 @@ nearest one above it:
     [tiers]                              # TROUPE_TIER_PREMIUM, ...
     premium = "openai:gpt-5"
 
+    [limits]                             # TROUPE_LIMITS__CALLS, ...
+    calls = 500
+
     [providers.local]                    # then: model = "local:llama-3"
     base_url = "http://127.0.0.1:8000/v1"
     key_env = "LOCAL_API_KEY"            # the NAME of the variable that holds the key
@@ -27,6 +30,7 @@ from pydantic_settings import SettingsError as UnreadableSetting
 
 from troupe.agents.contracts import TIERS, Tier
 from troupe.agents.errors import SettingsError
+from troupe.agents.limits import Limits
 
 _cached: dict[str, Any] = {}
 
@@ -47,7 +51,9 @@ class Settings(BaseSettings):
     5.0
     """
 
-    model_config = SettingsConfigDict(env_prefix="TROUPE_", frozen=True, extra="forbid", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TROUPE_", frozen=True, extra="forbid", env_ignore_empty=True, env_nested_delimiter="__"
+    )
 
     model: str | None = None
     tier_economy: str | None = None
@@ -62,14 +68,22 @@ class Settings(BaseSettings):
     """Calls at work at once, over the whole process."""
     max_requests: int = Field(40, ge=1)
     """Model requests that an agent with tools may make in one call."""
+    answer_within: float | None = Field(None, gt=0)
+    """Seconds in which a person's answer counts; by default for ever."""
     brief_tokens: int = Field(24_000, ge=500)
     """The longest brief, in tokens (about four bytes each)."""
+    cache: bool = False
+    """Whether replies of models are kept over runs, and not asked for again."""
+    cache_ttl: float = Field(604_800.0, gt=0)
+    """Seconds for which a kept reply counts; a week."""
+    limits: Limits = Limits()
+    """Bounds that no honest run meets; the table [limits], or TROUPE_LIMITS__CALLS, ..."""
     prompts: Path | None = None
     """A folder whose texts replace ours."""
     roles: Path | None = None
     """A folder of Markdown roles to add."""
-    db: Path | None = None
-    """The database of runs; by default in the user's state directory."""
+    db: str | Path | None = None
+    """The database of runs: a file, or a postgresql:// URL; by default a file in the user's state directory."""
 
     @classmethod
     def settings_customise_sources(
@@ -150,7 +164,7 @@ class _ProjectFile(PydanticBaseSettingsSource):
             values[f"tier_{tier}"] = spec
         # Paths in a file are meant from where the file lies.
         for name in ("prompts", "roles", "db"):
-            if isinstance(values.get(name), str):
+            if isinstance(values.get(name), str) and "://" not in values[name]:
                 values[name] = path.parent / values[name]
         return values
 

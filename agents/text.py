@@ -6,18 +6,22 @@ import re
 from collections.abc import Sequence
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _SECRETS = re.compile(
-    r"(?P<before>(?i:\b(?:api[_-]?key|client[_-]?secret|password|passwd)(?:=|[\"']\s*:\s*)[\"']?))[^\s&\"',;}]{3,}"
+    r"(?P<before>(?i:(?<![A-Za-z0-9])(?:api[_-]?key|access[_-]?key(?:[_-]id)?|secret[_-]?key|client[_-]?secret"
+    r"|(?:auth|access|refresh|session)[_-]?token|authorization|password|passwd)(?:=|[\"']\s{0,9}[:,]\s{0,9})[\"']?"
+    r"(?:bearer |basic )?|x-api-key:\s{0,9}))[^\s&\"',;}]{3,}"
     r"|\b(?:sk|pk|rk)[-_][A-Za-z0-9_-]{8,}"
-    r"|\bAKIA[A-Z0-9]{16}\b"
+    r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"
     r"|\b(?:gh[pousr]|hf|gsk)_[A-Za-z0-9]{20,}"
     r"|\bgithub_pat_[A-Za-z0-9_]{20,}"
     r"|\bAIza[A-Za-z0-9_-]{30,}"
     r"|\bxox[abprs]-[A-Za-z0-9-]{10,}"
-    r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
+    r"|(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+)?"
     r"|(?i:(?<=bearer )[A-Za-z0-9._~+/-]{8,}=*)"
-    r"|(?<=://)[^/\s]*:[^/\s]*(?=@)"
+    r"|(?i:(?<=basic )[A-Za-z0-9+/]{12,}={0,2})"
+    r"|(?<=://)[^/\s@:]{0,256}:[^/\s]{0,256}(?=@)"
+    r"|-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[A-Za-z0-9+/=\s\\]{0,8192}(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?"
 )
 
 
@@ -33,12 +37,27 @@ def clean(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` for a terminal: control characters other than newline and tab are made visible.
+    """`text` for a terminal: control characters other than newline and tab, and those that turn lines around, are made
+    visible.
 
     >>> printable("\\x1b[31mred")
     '\\\\x1b[31mred'
     """
-    return _CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
+    return _CONTROL.sub(_visible, text)
+
+
+def _visible(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def printable_json(text: str) -> str:
+    """JSON for a terminal: what is left of such characters in its texts becomes an escape of JSON's own.
+
+    >>> printable_json('["\x9b31m"]')
+    '["\\\\u009b31m"]'
+    """
+    return _CONTROL.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
 def redact(text: str) -> str:
@@ -48,6 +67,21 @@ def redact(text: str) -> str:
     'key [redacted] failed'
     """
     return _SECRETS.sub(lambda match: f"{match['before'] or ''}[redacted]", text)
+
+
+_CREDENTIAL = re.compile(
+    r"(?i)(?:^|[^a-z0-9])(?:api_?key|access_?key(?:_id)?|secret|secret_?key|client_?secret|password|passwd|passphrase"
+    r"|credentials?|authorization|private_?key|(?:auth|access|refresh|session|bearer|api)_?token|token)$"
+)
+
+
+def is_credential(name: str, value: object = None) -> bool:
+    """Whether a field of this name, or with this value, is likely to hold a credential.
+
+    >>> is_credential("openai_api_key"), is_credential("max_tokens"), is_credential("x", "sk-abcdefgh1234")
+    (True, False, True)
+    """
+    return bool(_CREDENTIAL.search(name.replace("-", "_"))) or (isinstance(value, str) and redact(value) != value)
 
 
 def tokens(text: str) -> int:

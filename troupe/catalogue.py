@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -120,7 +121,6 @@ def _named(name: str) -> Target:
     from langgraph.graph import StateGraph
 
     from troupe.agents.agent import Agent
-    from troupe.graphs.step import Step
     from troupe.graphs.team import Team, TeamGraph
 
     where, _, attribute = name.rpartition(":")
@@ -132,10 +132,43 @@ def _named(name: str) -> Target:
             one for one, value in vars(module).items() if isinstance(value, TeamGraph | Team | Agent | StateGraph)
         ]
         raise UnknownName(f"name in {where}", attribute, choices) from None
-    if callable(found) and not isinstance(found, Agent | Team | StateGraph | Step) and not _takes_brief(found):
-        found = found()
+    found = _meant(found, module, name)
     reference = f"{Path(where).resolve()}:{attribute}" if where.endswith(".py") else name
     return Target(as_team(found), attribute, reference)
+
+
+def _meant(found: Any, module: ModuleType, name: str) -> Any:
+    """What a reference stands for: the object it names, or what the function it names makes.
+
+    Raises:
+        SettingsError: it is neither something that works nor a function of that very module: whatever can be imported
+            has a name, and must not be called because of that.
+    """
+    from langchain_core.runnables import Runnable
+    from langgraph.graph import StateGraph
+
+    from troupe.agents.roles import Role
+    from troupe.graphs.step import Step
+
+    if isinstance(found, Runnable | Step | StateGraph | Role):
+        return found
+    function = inspect.unwrap(found) if callable(found) else found
+    if not inspect.isfunction(function):
+        raise SettingsError(
+            f"{name} is {_kind(found)}. A target is a graph, team, agent or step, or a function of that module which "
+            "makes one or takes the Brief."
+        )
+    if function.__module__ != module.__name__:
+        raise SettingsError(f"{name} is a function of {function.__module__}. Name it where it is defined.")
+    return found if _takes_brief(function) else found()
+
+
+def _kind(found: Any) -> str:
+    if isinstance(found, type):
+        return f"the class {found.__name__}"
+    if inspect.isbuiltin(found):
+        return "a builtin function"
+    return f"a {type(found).__name__}"
 
 
 def refuse_while_loading() -> None:
@@ -151,8 +184,10 @@ def refuse_while_loading() -> None:
 
 
 def _takes_brief(function: Any) -> bool:
-    code = getattr(function, "__code__", None)
-    return code is not None and code.co_argcount > 0
+    return any(
+        one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD, one.VAR_POSITIONAL)
+        for one in inspect.signature(function).parameters.values()
+    )
 
 
 def _file(path: Path) -> ModuleType:
@@ -199,6 +234,11 @@ def _reference(given: Any, caller: FrameType | None) -> str | None:
     name = next((one for one, value in names.items() if value is given and not one.startswith("_")), None)
     if name is None:
         return None
+    if inspect.isfunction(given) and given.__module__ != names.get("__name__"):
+        # It is named where it is defined, as nowhere else it would be taken.
+        function: Any = given
+        home, called = function.__module__, function.__name__
+        return f"{home}:{called}" if getattr(sys.modules.get(home), called, None) is given else None
     module, file = names.get("__name__"), names.get("__file__")
     if module != "__main__" and module in sys.modules:
         return f"{module}:{name}"

@@ -26,10 +26,17 @@ def usage_of(reply: AIMessage, sent: Sequence[BaseMessage], model: Any, seconds:
         cached = 0
     usd: float | None = 0.0
     if not meta.get("simulated"):
-        name = meta.get("model_name") or meta.get("model") or getattr(model, "model_name", None) or ""
-        provider = meta.get("model_provider") or type(model).__module__.partition(".")[0].removeprefix("langchain_")
+        name, provider = sold_as(model)
+        name = meta.get("model_name") or meta.get("model") or name
+        provider = meta.get("model_provider") or provider
         usd = price(name, provider, counted.input, counted.output, cached)
     return Usage(tokens=counted, usd=usd, seconds=seconds, calls=1, estimated=told is None)
+
+
+def sold_as(model: Any) -> tuple[str, str]:
+    """A chat model's name and provider, as price tables have them, before it has replied."""
+    name = getattr(model, "model_name", None) or getattr(model, "model", None) or ""
+    return str(name), type(model).__module__.partition(".")[0].removeprefix("langchain_")
 
 
 def price(model: str, provider: str, input: int, output: int, cached: int = 0) -> float | None:
@@ -46,6 +53,13 @@ def price(model: str, provider: str, input: int, output: int, cached: int = 0) -
 
     used = genai_prices.Usage(input_tokens=input, cache_read_tokens=min(cached, input), output_tokens=output)
     return float(genai_prices.calc_price(used, model, provider_id=provider).total_price)
+
+
+@lru_cache(maxsize=1024)
+def rates(model: str, provider: str) -> tuple[float, float] | None:
+    """USD for an input token and for an output token, for estimates: what is dearer beyond some length is not."""
+    input, output = price(model, provider, 1000, 0), price(model, provider, 0, 1000)
+    return None if input is None or output is None else (input / 1000, output / 1000)
 
 
 @lru_cache(maxsize=1024)
