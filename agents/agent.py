@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import BaseModel
 
 from troupe.agents.contracts import Brief, Deliverable
 from troupe.agents.errors import BuildError
+
+if TYPE_CHECKING:
+    from troupe.agents.models import Models
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -31,6 +34,10 @@ class Agent(Runnable[Brief, Deliverable], ABC):
     """Whether it is a team of ours, whose own calls can be given up one by one while it ends in good order."""
     grace: float = 0.0
     """Seconds beyond the run's deadline, for a graph to end with what its own calls have brought by then."""
+
+    async def chat_model(self, models: Models) -> Any:
+        """The chat model that serves this agent in a run; None if it has none, as a function."""
+        return None
 
     @abstractmethod
     async def work(self, brief: Brief, schema: type[BaseModel] | None = None) -> Deliverable:

@@ -13,10 +13,17 @@ from troupe.prompts import load, render
 DEFAULT_LIMIT = 24_000
 
 
-def text(brief: Brief, limit: int = DEFAULT_LIMIT, prompts: str | Path | None = None, can_read: bool = False) -> str:
+def text(
+    brief: Brief,
+    limit: int = DEFAULT_LIMIT,
+    prompts: str | Path | None = None,
+    can_read: bool = False,
+    reader: str = "",
+) -> str:
     """The brief as one Markdown text of about `limit` tokens at most.
 
-    Small parts are kept whole and large ones share what is left; `can_read` names the tool that gives the rest.
+    Small parts are kept whole and large ones share what is left; `can_read` names the tool that gives the rest. A
+    `reader` who is not the author of the last version is told whose work is taken over.
 
     >>> print(text(Brief(task="Sort the ticket.")))
     # Task
@@ -54,7 +61,7 @@ def text(brief: Brief, limit: int = DEFAULT_LIMIT, prompts: str | Path | None = 
         missing=_section("Missing", missing and fence(missing, "what is missing")),
         earlier=_section("Earlier results, summarised", _fenced(older, summaries)),
         needs=_section("Results you build on", _fenced(full, contents)),
-        previous=_section("Your last version", previous and fence(previous, brief.step)),
+        previous=_section(_whose(brief, reader), previous and fence(previous, brief.step)),
         feedback=_section("What must change", feedback and fence(feedback, "findings")),
         guidance=_section("Guidance", guidance),
     ).strip()
@@ -73,6 +80,13 @@ def fence(content: str, name: str, by: str = "") -> str:
 
 def _fenced(done: list[Deliverable], contents: list[str]) -> str:
     return "\n\n".join(fence(content, one.step, one.agent) for one, content in zip(done, contents, strict=True))
+
+
+def _whose(brief: Brief, reader: str) -> str:
+    author = brief.previous.agent if brief.previous else ""
+    if not reader or author in ("", reader):
+        return "Your last version"
+    return f"The last version, by {author}, whose work you take over"
 
 
 def _section(title: str, body: str) -> str:

@@ -13,7 +13,9 @@ from troupe.agents import brief as briefs
 from troupe.agents.agent import Agent
 from troupe.agents.call import Call, current_call
 from troupe.agents.contracts import TIERS, Brief, Deliverable, Reason, Tier
+from troupe.agents.cutting import MARK, watched
 from troupe.agents.errors import BuildError, InvalidOutput, Refused, UnknownName, complaints
+from troupe.agents.models import Models
 from troupe.agents.roles import Role
 from troupe.agents.structured import ask
 from troupe.prompts import load
@@ -48,10 +50,14 @@ class ChatAgent(Agent):
         self.tools = tuple(tools)
         self.own_model = model if model is not None else role.model
 
+    async def chat_model(self, models: Models) -> Any:
+        """The model of its tier, or its own."""
+        return await models.get(self.role.tier, self.own_model)
+
     async def work(self, brief: Brief, schema: type[BaseModel] | None = None) -> Deliverable:
         """One model call; with tools as many as the loop takes."""
         call = current_call()
-        model = await call.model(self.role.tier, self.own_model)
+        model = await self.chat_model(call.scope.models)
         messages = self._messages(call, brief)
         if self.tools:
             from troupe.agents.tools import tool_loop
@@ -71,7 +77,7 @@ class ChatAgent(Agent):
     async def decide(self, brief: Brief, schema: type[S]) -> S:
         """One model call; more only where the structured-output ladder needs them."""
         call = current_call()
-        model = await call.model(self.role.tier, self.own_model)
+        model = await self.chat_model(call.scope.models)
         return await ask(call, model, self._messages(call, brief), schema)
 
     def _messages(self, call: Call, brief: Brief) -> list[BaseMessage]:
@@ -80,7 +86,7 @@ class ChatAgent(Agent):
         limit = call.scope.settings.brief_tokens
         return [
             SystemMessage(system),
-            HumanMessage(briefs.text(brief, limit, prompts, bool(self.tools) and call.purpose == "work")),
+            HumanMessage(briefs.text(brief, limit, prompts, bool(self.tools) and call.purpose == "work", self.name)),
         ]
 
 
@@ -128,7 +134,8 @@ def agent(
 def answering(call: Call) -> dict[str, Any]:
     """The config of a request whose text is the step's answer, and which says whose: the names of nodes may not."""
     tags, metadata = call.config.get("tags") or (), call.config.get("metadata") or {}
-    return {**call.config, "tags": [*tags, "troupe:answer"], "metadata": {**metadata, "troupe_path": call.path}}
+    config = watched(call.config, call.scope.limits.payload, call.streams)
+    return {**config, "tags": [*tags, "troupe:answer"], "metadata": {**metadata, "troupe_path": call.path}}
 
 
 def _role(name: str, prompt: str, title: str) -> Role:
@@ -151,13 +158,15 @@ def _deliverable(agent: Agent, brief: Brief, reply: AIMessage) -> Deliverable:
         raise Refused(f"The provider's content filter stopped the answer of {agent.name}.")
     if not reply.text.strip():
         raise InvalidOutput(f"{agent.name} ended without an answer.")
-    cut = "The answer was cut at the model's output limit."
+    # What we cut ourselves is said where it was done.
+    cut = why == "length" and MARK not in reply.response_metadata
+    said = "The answer was cut at the model's output limit."
     return Deliverable(
         step=brief.step,
         agent=agent.name,
         content=reply.text,
-        status="partial" if why == "length" else "submitted",
-        reason=Reason(kind="limit", message=cut, step=brief.step) if why == "length" else None,
+        status="partial" if cut else "submitted",
+        reason=Reason(kind="limit", message=said, step=brief.step) if cut else None,
     )
 
 

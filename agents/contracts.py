@@ -26,8 +26,12 @@ Status = Literal["submitted", "accepted", "partial", "failed", "skipped", "super
 
 RunStatus = Literal["running", "completed", "partial", "failed", "waiting", "stopped"]
 
-Decision = Literal["pass", "rework", "rollback", "ask", "partial", "fail"]
-"""What the engine did after a verdict."""
+Decision = Literal["pass", "rework", "rollback", "ask", "partial", "fail", "adapt"]
+"""What the engine did after a verdict; `adapt` works around a step that failed."""
+
+How = Literal["first", "backup", "model", "skills", "pattern", "split", "guide", "person", "drop"]
+"""Who or what was turned to: the agent itself, a backup of its role, another tier's or provider's model, whoever has
+the skills, a team in its place, its task split or guided by a senior, a person; `drop`: the run went on without it."""
 
 FailureKind = Literal[
     "limit", "timeout", "rate_limit", "connection", "server", "auth", "not_found", "bad_request", "context_length",
@@ -78,6 +82,8 @@ class Usage(Value):
     calls: int = 0
     estimated: bool = False
     """True when the provider sent no usage and tokens were counted from the text."""
+    cached: int = Field(default=0, exclude_if=lambda count: count == 0)
+    """Requests that a cache answered: they cost nothing, and are not among `calls`."""
 
     def __add__(self, other: Usage) -> Usage:
         if other is NO_USAGE or (not other.calls and other == NO_USAGE):
@@ -90,10 +96,38 @@ class Usage(Value):
             seconds=self.seconds + other.seconds,
             calls=self.calls + other.calls,
             estimated=self.estimated or other.estimated,
+            cached=self.cached + other.cached,
         )
 
 
 NO_USAGE = Usage()
+
+TURNED_TO: dict[How, str] = {
+    "first": "as asked",
+    "backup": "in its place",
+    "model": "on another model",
+    "skills": "chosen by skills",
+    "pattern": "a team in its place",
+    "split": "in parts",
+    "guide": "with guidance",
+    "person": "asked",
+    "drop": "gone on without",
+}
+
+
+class Tried(Value):
+    """One attempt at a piece of work: by whom, on what model, and why it failed (`kind` is None where it did not)."""
+
+    how: How
+    agent: str
+    kind: FailureKind | None = None
+    cause: Text = ""
+    usage: Usage = NO_USAGE
+
+    def line(self) -> str:
+        """It in a sentence."""
+        who = self.agent if self.how == "first" else f"{self.agent} ({TURNED_TO[self.how]})"
+        return f"{who}: {self.cause or 'delivered.'}"
 
 
 class Reason(Value):
@@ -131,6 +165,8 @@ class Deliverable(Value):
     """The steps whose results it was built on."""
     required: bool = True
     """Whether the run needs it to be completed: what lost a race is not needed."""
+    tried: tuple[Tried, ...] = ()
+    """What it took, where the first attempt failed: everybody who was turned to, in order."""
 
     @field_serializer("data")
     def _plain(self, data: Any) -> Any:
@@ -242,17 +278,20 @@ class Ok:
     value: Any
     usage: Usage = NO_USAGE
     attempts: int = 1
+    by: str = ""
+    """Who gave it, in whoever's place."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A call that gave none, after all retries."""
+    """A call that gave none, after all retries, and after everybody else who could make it."""
 
     kind: FailureKind
     cause: str
     retryable: bool = False
     usage: Usage = NO_USAGE
     attempts: int = 1
+    tried: tuple[Tried, ...] = ()
 
     def reason(self, step: str) -> Reason:
         """The same as the reason of a step or run."""

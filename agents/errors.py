@@ -4,13 +4,16 @@
     ├── BuildError (ValueError)       a team, step or gate that cannot work; raised when it is built
     │   └── UnknownName               a role, workflow, tier or step that does not exist; lists those that do
     ├── SettingsError (ValueError)    a setting, file or key that is missing or malformed
+    │   └── Unsigned                  a run names code that this user did not record; it is not imported
     ├── InputError (ValueError)       an input or answer that a team cannot take
     ├── StoreError                    the database of runs
     │   ├── UnknownRun                no such run or thread
     │   ├── Held                      another process runs this thread now
+    │   ├── GraphChanged              a run would go on with another graph than it began with
     │   └── Blocked                   a stored value of a type that may not be loaded
     ├── CallError                     inside a call; the Executor turns it into a Failed outcome
     │   ├── LimitReached              budget or deadline
+    │   ├── CircuitOpen               an agent or provider that failed again and again is left alone for a while
     │   ├── InvalidOutput             a model's answer does not fit what was asked for
     │   ├── Refused                   a model declines to answer
     │   └── Unreadable                a server's answer is no answer of a model
@@ -60,6 +63,10 @@ class SettingsError(TroupeError, ValueError):
     """A setting, file or key that is missing or malformed."""
 
 
+class Unsigned(SettingsError):
+    """A run names code that this user did not record; it is not imported."""
+
+
 class InputError(TroupeError, ValueError):
     """An input or answer that a team cannot take."""
 
@@ -74,6 +81,10 @@ class UnknownRun(StoreError):
 
 class Held(StoreError):
     """Another process runs this thread now."""
+
+
+class GraphChanged(StoreError):
+    """A run would go on with another graph than it began with."""
 
 
 class Blocked(StoreError):
@@ -95,6 +106,17 @@ class LimitReached(CallError):
     """A budget or a deadline is used up."""
 
     kind: FailureKind = "limit"
+
+
+class CircuitOpen(CallError):
+    """An agent or provider failed so often in a row that it is left alone for `wait` seconds."""
+
+    kind: FailureKind = "server"
+    retryable = True
+
+    def __init__(self, message: str, wait: float) -> None:
+        super().__init__(message)
+        self.wait = wait
 
 
 class InvalidOutput(CallError):
@@ -180,10 +202,14 @@ _ADVICE: dict[FailureKind, str] = {
 }
 
 
+_LONGEST = 8_000
+"""Characters of an error's own words that are looked at; a server may send a whole book."""
+
+
 def describe(error: BaseException) -> str:
     """One line for people: class and message, secrets out, bounded."""
     try:
-        message = " ".join(clean(redact(str(error))).split())
+        message = " ".join(clean(redact(str(error)[:_LONGEST])).split())
     except Exception:  # noqa: BLE001 - an exception whose own words fail is still to be told of
         message = ""
     name = type(error).__name__
@@ -203,7 +229,7 @@ def failure(error: BaseException, usage: Usage = NO_USAGE, attempts: int = 1) ->
     ('connection', False)
     """
     if isinstance(error, CallError):
-        return Failed(error.kind, clean(redact(str(error))), error.retryable, usage + error.usage, attempts)
+        return Failed(error.kind, clean(redact(str(error)[:_LONGEST])), error.retryable, usage + error.usage, attempts)
     kind, retryable = _read(error)
     advice = _ADVICE.get(kind)
     cause = describe(error) + (f" {advice}" if advice else "")
@@ -227,7 +253,9 @@ def _read(error: BaseException) -> tuple[FailureKind, bool]:
 
 
 def retry_after(error: BaseException) -> float | None:
-    """The seconds that a server asked to wait, if it did."""
+    """The seconds that a server asked to wait, if it did, or that a circuit is open."""
+    if isinstance(error, CircuitOpen):
+        return error.wait
     headers = getattr(getattr(error, "response", None), "headers", None)
     if headers is None:
         return None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from troupe.agents.contracts import Decision, FailureKind, RunStatus, Status
+from troupe.agents.contracts import Decision, FailureKind, How, RunStatus, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,17 @@ class Attempt(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Rerouted(Event):
+    """A call failed for good and is made by somebody else now: `how` says why by them."""
+
+    kind: str = field(init=False, default="rerouted")
+    agent: str
+    to: str
+    how: How
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class Judged(Event):
     """A gate gave its verdict."""
 
@@ -85,6 +96,8 @@ class StepFinished(Event):
     cause: str
     recalled: bool
     """True when the content came from the journal and nothing was called."""
+    cached: int = 0
+    """Requests that a cache answered."""
 
 
 @dataclass(frozen=True, slots=True)

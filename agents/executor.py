@@ -1,4 +1,5 @@
-"""The one seam that runs every call: cap, deadline, retries and the journal. It returns outcomes and does not raise.
+"""The one seam that runs every call: cap, deadline, retries, who else may try, and the journal. It returns outcomes
+and does not raise.
 
 Only interrupts and our own cancellation pass. This is also the one place of the library that catches `Exception`.
 """
@@ -17,9 +18,11 @@ import tenacity
 from langgraph.errors import GraphBubbleUp
 from pydantic import BaseModel
 
+from troupe.agents.breaker import FAILURES, Breakers
 from troupe.agents.call import Call, current, perform
 from troupe.agents.contracts import Ok, Outcome, Skipped
-from troupe.agents.errors import LimitReached, describe, failure, retry_after
+from troupe.agents.course import Course, failed
+from troupe.agents.errors import CircuitOpen, LimitReached, failure, retry_after
 from troupe.agents.events import Attempt
 from troupe.agents.journal import Row
 from troupe.agents.race import unless_lost
@@ -83,6 +86,7 @@ class Executor:
         retries: further attempts after a failure that may pass.
         timeout: seconds per attempt.
         sleep: waits between attempts; tests give one that returns at once.
+        breakers: the circuits of agents and providers; tests give some with a clock of their own.
     """
 
     def __init__(
@@ -92,9 +96,11 @@ class Executor:
         retries: int = 3,
         timeout: float = 120.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        breakers: Breakers | None = None,
     ) -> None:
         self.retries = retries
         self.timeout = timeout
+        self.breakers = breakers or Breakers()
         self._slots = Slots(cap)
         self._sleep = sleep
         self._backoff = tenacity.wait_exponential_jitter(multiplier=0.5, max=30, jitter=0.5)
@@ -107,22 +113,38 @@ class Executor:
         scope = call.scope
         found = await scope.journal.reserve(call.key)
         if isinstance(found, Row):
-            return Ok(call.load(found.received), found.usage, 0)
+            return Ok(call.load(found.received), found.usage, 0, found.agent)
         call.began = found
         await scope.may_start()
         started = time.time()
-        outcome = await self._outcome(call)
+        outcome = await self._by_anyone(call)
         if isinstance(outcome, Ok):
             received = call.dump(outcome.value)
             seconds = time.time() - started
-            row = Row(call.key, "outcome", call.path, call.agent.name, None, received, outcome.usage, started, seconds)
+            row = Row(call.key, "outcome", call.path, outcome.by, None, received, outcome.usage, started, seconds)
             await scope.journal.record(row)
         return outcome
 
-    async def _outcome(self, call: Call) -> Outcome:
+    async def _by_anyone(self, call: Call) -> Outcome:
+        """What the agent gives, or, while it fails, whoever else can make the call."""
+        course = Course(call, self.breakers)
+        if call.began and (resumed := await course.resumed()) is not None:
+            turn = resumed
+        else:
+            turn = await course.turn("first", call)
+        while True:
+            outcome = await self._outcome(turn, course.stands_in(turn))
+            course.ended(turn, outcome)
+            if not failed(outcome) or (following := await course.next()) is None:
+                return course.result(outcome)
+            turn = following
+            await call.scope.may_start()
+
+    async def _outcome(self, call: Call, stands_in: bool) -> Outcome:
         token = current.set(call)
         try:
-            return Ok(await self._tried(call), call.used, call.attempt)
+            value = await self._tried(call, 0 if stands_in else self._retries(call))
+            return Ok(value, call.used, call.attempt, call.agent.name)
         except GraphBubbleUp:
             raise
         except asyncio.CancelledError:
@@ -136,21 +158,25 @@ class Executor:
         finally:
             current.reset(token)
 
-    async def _tried(self, call: Call) -> BaseModel:
+    def _retries(self, call: Call) -> int:
+        return self.retries if call.retries is None else call.retries
+
+    async def _tried(self, call: Call, retries: int) -> BaseModel:
         """What the first attempt that succeeds gives; tenacity, which is not cheap, comes in only where one fails."""
+        call.scope.began += 1
         call.begin(1)
         try:
             return await self._attempt(call)
         except Exception as error:  # noqa: BLE001 - raised again unless another attempt may help
-            return await self._retried(call, error)
+            return await self._retried(call, error, retries)
 
-    async def _retried(self, call: Call, error: Exception) -> BaseModel:
+    async def _retried(self, call: Call, error: Exception, retries: int) -> BaseModel:
         async def tell(state: tenacity.RetryCallState) -> None:
             await self._tell(call, _error(state), state.upcoming_sleep)
 
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(lambda error: failure(error).retryable),
-            stop=lambda state: self._enough(call, state),
+            stop=lambda state: self._enough(call, state, retries),
             wait=self._wait,
             before_sleep=tell,
             reraise=True,
@@ -170,12 +196,35 @@ class Executor:
                 error = again
 
     async def _attempt(self, call: Call) -> BaseModel:
+        """One attempt, unless a circuit that it would count in is open."""
+        await call.look_up()
+        if (open_ := self.breakers.ask(call.circuits)) is not None:
+            last = f" At last: {open_.cause}" if open_.cause else ""
+            text = f"{open_.name} failed {FAILURES} times in a row and is left alone for now.{last}"
+            raise CircuitOpen(text, open_.wait)
+        try:
+            value = await self._timed(call)
+        except BaseException as error:
+            self._count(call, error)
+            raise
+        self.breakers.succeeded(call.circuits)
+        return value
+
+    def _count(self, call: Call, error: BaseException) -> None:
+        if not isinstance(error, Exception) or isinstance(error, GraphBubbleUp):
+            self.breakers.given_up(call.circuits)
+            return
+        failed = failure(error)
+        if opened := self.breakers.failed(call.circuits, failed.kind, failed.cause):
+            call.tell(f"{opened[0]} failed {FAILURES} times in a row: it is left alone for a while, then tried again.")
+
+    async def _timed(self, call: Call) -> BaseModel:
         remaining = call.scope.remaining()
         if remaining == 0:
             raise LimitReached(call.scope.deadline_message())
         limit = asyncio.timeout(self.timeout)
         try:
-            async with asyncio.timeout(None if remaining is None else remaining + call.agent.grace):
+            async with asyncio.timeout(remaining + call.agent.grace):
                 # A graph takes no slot and has no timeout of its own: the calls inside it do.
                 if not call.agent.holds_slot:
                     return await perform(call)
@@ -191,26 +240,18 @@ class Executor:
                 raise
             raise TimeoutError(f"no answer within {self.timeout:g} s; TROUPE_TIMEOUT sets this limit") from None
 
-    def _enough(self, call: Call, state: tenacity.RetryCallState) -> bool:
+    def _enough(self, call: Call, state: tenacity.RetryCallState, retries: int) -> bool:
+        failed = failure(_error(state))
         # A hang costs its whole timeout each time: one more try tells a hiccup from a dead server.
-        hang = failure(_error(state)).kind == "timeout"
-        remaining = call.scope.remaining()
-        return state.attempt_number > (min(self.retries, 1) if hang else self.retries) or (
-            self._wait(state) >= (LONGEST_WAIT if remaining is None else remaining)
-        )
+        most = min(retries, 1) if failed.kind == "timeout" else retries
+        if state.attempt_number > most or self._wait(state) >= call.scope.patience(LONGEST_WAIT):
+            return True
+        # What a circuit kept from being asked took none of the run's further attempts.
+        return not isinstance(_error(state), CircuitOpen) and not call.scope.may_retry()
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         asked = retry_after(_error(state))
         return self._backoff(state) if asked is None else asked
-
-    async def _note(self, call: Call, error: BaseException) -> None:
-        """Keep what was sent and what came of it, so that it can be shown."""
-        if call.asking is not None and call.scope.durable:
-            key, sent, started = call.asking
-            received = {"error": describe(error)}
-            seconds = time.time() - started
-            row = Row(key, "failure", call.path, call.agent.name, sent, received, started=started, seconds=seconds)
-            await call.scope.journal.record(row)
 
     async def _tell(self, call: Call, error: BaseException, wait: float | None) -> None:
         failed = failure(error)
@@ -226,7 +267,8 @@ class Executor:
                 wait=wait,
             )
         )
-        await self._note(call, error)
+        if wait is None or not isinstance(error, CircuitOpen):  # nobody was asked, and so nobody failed
+            await call.log(error, failed, "" if wait is None else f"again in {wait:.1f} s")
 
 
 def _error(state: tenacity.RetryCallState) -> BaseException:

@@ -8,14 +8,17 @@ at `key/1`, kept only to be shown).
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
-from troupe.agents.contracts import NO_USAGE, Usage
+from troupe.agents.contracts import NO_USAGE, FailureKind, Usage
+from troupe.agents.errors import StoreError
 
-Kind = Literal["request", "tool", "outcome", "failure"]
+T = TypeVar("T")
+
+Kind = Literal["request", "tool", "outcome", "failure", "question", "answer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class Row:
     usage: Usage = NO_USAGE
     started: float = 0.0
     seconds: float = 0.0
+    failure: FailureKind | None = None
+    """Of a failed attempt, why it failed: such rows are the log of errors."""
 
     @property
     def root(self) -> str:
@@ -45,6 +50,17 @@ def root(key: str) -> str:
     't/2'
     """
     return "/".join(key.split("/", 2)[:2])
+
+
+def reliability(tally: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
+    """By agent, how likely an attempt of theirs comes to a good end; nothing known would be 0.5 (Laplace's rule).
+
+    >>> reliability({"ada": {"outcome": 8}, "bob": {"timeout": 8}})
+    {'ada': 0.9, 'bob': 0.1}
+    """
+    return {
+        agent: (counts.get("outcome", 0) + 1) / (sum(counts.values()) + 2) for agent, counts in sorted(tally.items())
+    }
 
 
 class Journal(Protocol):
@@ -68,6 +84,14 @@ class Journal(Protocol):
 
     async def spent(self, root: str) -> Usage:
         """What all recorded requests of a `thread/turn` used."""
+        ...
+
+    async def failures(self, prefix: str = "") -> Sequence[Row]:
+        """Every failed attempt whose key starts with `prefix`, oldest first."""
+        ...
+
+    async def tally(self) -> Mapping[str, Mapping[str, int]]:
+        """By agent, over all runs: how many calls had an "outcome", and how many attempts failed, by kind."""
         ...
 
 
@@ -125,3 +149,74 @@ class MemoryJournal:
             if row is not None and row.kind in ("request", "failure"):
                 total = total + row.usage
         return total
+
+    async def failures(self, prefix: str = "") -> Sequence[Row]:
+        """See `Journal`."""
+        return [row for row in await self.rows(prefix) if row.kind == "failure"]
+
+    async def tally(self) -> Mapping[str, Mapping[str, int]]:
+        """See `Journal`."""
+        counted: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for row in await self.rows(""):
+            if row.kind in ("outcome", "failure"):
+                counted[row.agent][row.failure or row.kind] += 1
+        return counted
+
+
+class Guarded:
+    """A run's journal that fails once: from then on nothing is asked or paid for that could not be recorded.
+
+    Attributes:
+        lost: why.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.lost: StoreError | None = None
+
+    def must_be_kept(self) -> None:
+        """Refuse to go on without the record.
+
+        Raises:
+            StoreError: it failed.
+        """
+        if self.lost is not None:
+            raise self.lost
+
+    async def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            self.must_be_kept()
+            return await work
+        except StoreError as error:
+            self.lost = self.lost or error
+            raise
+        finally:
+            work.close()
+
+    async def reserve(self, key: str) -> Row | bool:
+        """See `Journal`."""
+        return await self._do(self._journal.reserve(key))
+
+    async def find(self, key: str) -> Row | None:
+        """See `Journal`."""
+        return await self._do(self._journal.find(key))
+
+    async def record(self, row: Row) -> None:
+        """See `Journal`."""
+        await self._do(self._journal.record(row))
+
+    async def rows(self, prefix: str) -> Sequence[Row]:
+        """See `Journal`."""
+        return await self._do(self._journal.rows(prefix))
+
+    async def spent(self, root: str) -> Usage:
+        """See `Journal`."""
+        return await self._do(self._journal.spent(root))
+
+    async def failures(self, prefix: str = "") -> Sequence[Row]:
+        """See `Journal`."""
+        return await self._do(self._journal.failures(prefix))
+
+    async def tally(self) -> Mapping[str, Mapping[str, int]]:
+        """See `Journal`."""
+        return await self._do(self._journal.tally())

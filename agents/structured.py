@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -20,13 +20,17 @@ from langchain_core.runnables import Runnable
 from pydantic import BaseModel, ValidationError
 
 from troupe.agents.call import Call
-from troupe.agents.errors import EmptyAnswer, InvalidOutput, complaints, failure
+from troupe.agents.cutting import MARK, watched
+from troupe.agents.errors import EmptyAnswer, InvalidOutput, LimitReached, complaints, failure
+from troupe.agents.limits import raising
+from troupe.agents.models import served_by
 from troupe.prompts import load, render
 
 S = TypeVar("S", bound=BaseModel)
 
 RUNGS = ("json_schema", "function_calling", "prompt", "repair")
 _PROMPT, _REPAIR = 2, 3
+_COMMAS = re.compile(r'("(?:\\.|[^"\\])*+(?:"|$|\\))|,(\s*[}\]])', re.DOTALL)
 _DECODER = json.JSONDecoder(strict=False)
 # By model and server: which rung worked last.
 _worked: dict[str, int] = {}
@@ -39,17 +43,23 @@ async def ask(call: Call, model: Any, messages: Sequence[BaseMessage], schema: t
         InvalidOutput: no rung brought a valid answer; says what was wrong with the last one.
     """
     said: list[BaseMessage] = list(messages)
-    rung = _worked.get(_name(model), 0)
+    name = served_by(model)[1]
+    rung = _worked.get(name, 0)
     shape = _shape(schema)
     while True:
         call.rung = rung
         reply, problem = await _try(call, model, said, shape, rung, number)
         number += 1
+        if reply is not None and MARK in reply.response_metadata:
+            most = f"{reply.response_metadata[MARK]:,} bytes (limits.payload)"
+            raise LimitReached(f"{call.agent.name} answered with more than {most}. {raising('payload')}")
         if reply is not None:
             value, problem, legible = _read(reply, schema)
             if value is not None:
-                _worked[_name(model)] = min(rung, _PROMPT)
+                if rung:
+                    _worked[name] = min(rung, _PROMPT)
                 return value
+            await call.forget(number - 1)
             if legible:
                 rung = max(rung, _PROMPT)
         if rung == _REPAIR:
@@ -121,7 +131,8 @@ def _cut(error: Exception) -> AIMessage | None:
 def internal(call: Call) -> dict[str, Any]:
     """The config of a request whose text nobody should see in a chat."""
     # LangGraph's own streams go by the first tag, chat front ends by the second.
-    return {**call.config, "tags": [*(call.config.get("tags") or ()), "nostream", "langsmith:nostream"]}
+    config = watched(call.config, call.scope.limits.payload, call.streams)
+    return {**config, "tags": [*(call.config.get("tags") or ()), "nostream", "langsmith:nostream"]}
 
 
 def _read(reply: AIMessage, schema: type[S]) -> tuple[S | None, str, bool]:
@@ -142,10 +153,9 @@ def extract(text: str) -> Any:
     >>> extract('Sure! ```json\\n{"passed": true,}\\n```')
     {'passed': True}
     """
-    said = re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL)
-    fenced = re.findall(r"```(?:\w*)\s*\n(.*?)```", said, re.DOTALL)
+    said = _spoken(text)
     braced = (said[one.start() :] for one in islice(re.finditer("{", said), 9))
-    for candidate in (text, *fenced, *braced):
+    for candidate in (text, *islice(_fenced(said), 9), *braced):
         for form in (candidate, _mended(candidate)):
             try:
                 value, _ = _DECODER.raw_decode(form.lstrip("\ufeff \t\r\n"))
@@ -156,11 +166,30 @@ def extract(text: str) -> Any:
     return None
 
 
+def _spoken(text: str) -> str:
+    """`text` without what a model thought aloud; searched, not matched, so that no opening is looked at twice."""
+    kept, at = [], 0
+    while (begins := text.find("<think>", at)) >= 0 and (ends := text.find("</think>", begins)) >= 0:
+        kept.append(text[at:begins])
+        at = ends + len("</think>")
+    return "".join([*kept, text[at:]])
+
+
+def _fenced(text: str) -> Iterator[str]:
+    """What lies in code fences, one after another; the opening's line may name a language."""
+    pieces = text.split("```")
+    for piece in pieces[1:-1]:
+        language, line, content = piece.partition("\n")
+        if line and len(language) <= 40 and (not language.strip() or language.strip().isalnum()):
+            yield content
+
+
 def _mended(text: str) -> str:
     """`text` without the commas before a closing bracket, which models like to write; those inside texts stay."""
     if not re.search(r",\s*[}\]]", text):
         return text
-    return re.sub(r'("(?:\\.|[^"\\])*")|,(\s*[}\]])', lambda match: match[1] or match[2], text)
+    # A text that does not end is taken to the end: every character is looked at once.
+    return _COMMAS.sub(lambda match: match[1] or match[2], text)
 
 
 def _shape(schema: type[BaseModel]) -> dict[str, Any]:
@@ -175,8 +204,3 @@ def _shape(schema: type[BaseModel]) -> dict[str, Any]:
 
 def _pretty(shape: dict[str, Any]) -> str:
     return json.dumps(shape, indent=1)
-
-
-def _name(model: Any) -> str:
-    parts = (getattr(model, one, None) for one in ("model_name", "model", "openai_api_base"))
-    return f"{type(model).__name__} {' '.join(str(one) for one in parts if one)}"

@@ -13,6 +13,7 @@ from langchain_core.tools import tool
 
 from troupe.agents.call import Call, current_call
 from troupe.agents.errors import LimitReached
+from troupe.agents.limits import cut, size
 
 if TYPE_CHECKING:
     from troupe.agents.chat import ChatAgent
@@ -68,7 +69,7 @@ class _Recorder(AgentMiddleware[Any, Any]):
             return reply
 
         names = sorted(getattr(one, "name", None) or str(one) for one in request.tools)
-        reply = await call.request(number, request.model, request.messages, send, {"tools": names})
+        reply = await call.request(number, request.model, request.messages, send, {"tools": names}, request.tools)
         return ModelResponse(result=[reply])
 
     async def awrap_tool_call(
@@ -78,11 +79,22 @@ class _Recorder(AgentMiddleware[Any, Any]):
         said = [one for one in request.state["messages"] if isinstance(one, AIMessage)]
         asked = [one["id"] for one in said[-1].tool_calls]
         place = asked.index(request.tool_call["id"]) if request.tool_call["id"] in asked else len(asked)
+
+        async def run() -> Any:
+            return _bounded(await handler(request), call.scope.limits.payload)
+
         return await call.tool(
             f"{len(said) - 1}.{place}",
             request.tool_call["name"],
             request.tool_call["args"],
-            lambda: handler(request),
+            run,
             lambda result: message_to_dict(result) if isinstance(result, ToolMessage) else None,
             lambda stored: messages_from_dict([stored])[0],
         )
+
+
+def _bounded(result: Any, most: int) -> Any:
+    """A tool's result of `most` bytes at most, with a line that says where it was cut."""
+    if not isinstance(result, ToolMessage) or size(str(result.content)) <= most:
+        return result
+    return result.model_copy(update={"content": f"{cut(str(result.text), most)}\n[cut at {most:,} bytes]"})

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from troupe import (
     Deliverable,
+    Recovery,
     SimulatedChatModel,
     Step,
     TeamGraph,
@@ -94,7 +95,9 @@ def picture_of_a_run() -> str:
 def patterns() -> dict[str, TeamGraph]:
     """One picture for the page of each pattern."""
     reviewed = gate(review(by="qa-engineer"), then="ask")
+    asked = sequential(Step(agent("deploy", "Deploy."), recovery=Recovery(ask=True)), agent("announce", "Write."))
     return {
+        "recovery": asked,
         "sequential": sequential(agent("draft", "Write."), agent("check", "Check."), gate=reviewed),
         "parallel": parallel(),
         "hierarchical": hierarchical(),

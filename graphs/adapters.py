@@ -20,6 +20,7 @@ from troupe.agents.contracts import NO_USAGE, Brief, Deliverable, Usage
 from troupe.agents.errors import BuildError, InvalidOutput
 from troupe.agents.functions import FunctionAgent, as_deliverable, call_function, must_be_users
 from troupe.agents.meter import metered
+from troupe.agents.models import Models
 from troupe.agents.roles import Role
 from troupe.agents.structured import ask
 
@@ -67,14 +68,18 @@ class ModelAgent(Agent):
 
     def __init__(self, runnable: Runnable[Any, Any], model: BaseChatModel) -> None:
         self.runnable = runnable
-        self.model = model
         self.name = getattr(model, "model_name", None) or type(model).__name__
+        self._model = model
+
+    async def chat_model(self, models: Models) -> Any:
+        """Itself, safe on this event loop."""
+        return await models.safe(self._model)
 
     async def work(self, brief: Brief, schema: type[BaseModel] | None = None) -> Deliverable:
         """One request."""
         call = current_call()
         messages: list[BaseMessage] = [_message(brief)]
-        model = await call.scope.models.safe(self.model)
+        model = await self.chat_model(call.scope.models)
         if schema is not None:
             return as_deliverable(await ask(call, model, messages, schema), self.name, brief, schema)
         runnable, config = _rebound(self.runnable, model), answering(call)
@@ -84,7 +89,7 @@ class ModelAgent(Agent):
     async def decide(self, brief: Brief, schema: Any) -> Any:
         """One request, or as many as the structured-output ladder needs."""
         call = current_call()
-        return await ask(call, await call.scope.models.safe(self.model), [_message(brief)], schema)
+        return await ask(call, await self.chat_model(call.scope.models), [_message(brief)], schema)
 
 
 class RunnableAgent(Agent):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from troupe.agents.errors import UnknownName
-from troupe.graphs.step import Step
 
 if TYPE_CHECKING:
+    from troupe.graphs.step import Step
     from troupe.graphs.team import TeamGraph
 
 BUILDERS = {
@@ -26,13 +26,22 @@ def build(pattern: str, steps: Sequence[Step], lead: Step) -> TeamGraph:
         UnknownName: there is no such pattern.
         BuildError: these steps cannot work so.
 
+    >>> from troupe import Step
     >>> build("sequential", [Step("qa-engineer")], Step("agent-architect")).name
     'sequential'
+    """
+    below = {"strategic": [lead], "implementation": list(steps)}
+    return make(pattern, **below) if pattern == "hierarchical" else make(pattern, *steps)
+
+
+def make(pattern: str, *steps: Any, **options: Any) -> TeamGraph:
+    """What a pattern's builder makes of these arguments.
+
+    Raises:
+        UnknownName: there is no such pattern.
     """
     if pattern not in BUILDERS:
         raise UnknownName("pattern", pattern, BUILDERS)
     module, _, name = BUILDERS[pattern].partition(":")
-    builder = getattr(import_module(f"troupe.graphs.{module}"), name)
-    below = {"strategic": [lead], "implementation": list(steps)}
-    graph: TeamGraph = builder(**below) if pattern == "hierarchical" else builder(*steps)
+    graph: TeamGraph = getattr(import_module(f"troupe.graphs.{module}"), name)(*steps, **options)
     return graph

@@ -64,6 +64,11 @@ class Check(ABC):
         return self
 
     @property
+    def reviewers(self) -> tuple[str, ...]:
+        """The agents who judge, by name: none of them does the work, neither in another's place."""
+        return ()
+
+    @property
     def words(self) -> str:
         """The check in a few words, for pictures."""
         return type(self).__name__
@@ -97,6 +102,11 @@ class Combined(Check):
     def words(self) -> str:
         """The parts' words."""
         return self.sign.join(part.words for part in self.parts)
+
+    @property
+    def reviewers(self) -> tuple[str, ...]:
+        """Those of every part."""
+        return tuple(name for part in self.parts for name in part.reviewers)
 
     def for_author(self, author: Agent) -> Check:
         """See `Check`."""
@@ -193,6 +203,11 @@ class Review(Check):
         """See `Check`."""
         return f"{self.by.name}{'' if self.at_least is None else f' ≥ {self.at_least:g}'}"
 
+    @property
+    def reviewers(self) -> tuple[str, ...]:
+        """See `Check`."""
+        return (self.by.name,)
+
     def for_author(self, author: Agent) -> Check:
         """See `Check`."""
         if self.by.name != author.name:
@@ -227,7 +242,7 @@ class Review(Check):
             kind = outcome.kind if isinstance(outcome, Failed) else "code"
             refused = _refused(f"The review by {self.by.name} failed: {why}", self.by.name, outcome.usage)
             return refused.but(limit=kind == "limit", final=kind != "invalid_output")
-        verdict = Judgement.of(outcome.value, by=self.by.name, usage=outcome.usage)
+        verdict = Judgement.of(outcome.value, by=outcome.by or self.by.name, usage=outcome.usage)
         if not verdict.passed or self.at_least is None:
             return verdict
         if verdict.score is not None and verdict.score >= self.at_least:

@@ -48,6 +48,7 @@ from troupe.graphs.delegating.packages import Criteria, Escalations, Paused, Wor
 from troupe.graphs.delegating.planning import Plan, Planned, kept, plan_schema, shown
 from troupe.graphs.gates import Gate
 from troupe.graphs.node import Choice, Here, Node, Sent, now
+from troupe.graphs.recovery import Recovery
 from troupe.graphs.state import SNAPSHOT_EVERY, TeamState
 from troupe.graphs.step import Step
 from troupe.graphs.team import Redo, TeamGraph
@@ -123,6 +124,7 @@ def hierarchical(
     *,
     width: int = 12,
     reworks: int = 1,
+    recovery: Recovery | None = None,
     name: str = "hierarchical",
     state_schema: type[Any] | None = None,
     context_schema: type[Any] | None = None,
@@ -136,6 +138,7 @@ def hierarchical(
         gate: judges every package's work before its manager does, and the report; a `Step`'s own comes before it.
         width: the most packages; what is planned beyond is cut, and the run is partial.
         reworks: how often work that does not meet its criteria is sent back before the question goes up.
+        recovery: what is done when somebody fails who has none of their own.
         name: of the graph.
         state_schema: a subclass of `TeamState` with fields of your own.
         context_schema: a subclass of `TeamContext` with fields of your own.
@@ -155,8 +158,8 @@ def hierarchical(
     _check_bound("reworks", reworks, 0, MOST_REWORKS)
     if strategic is tactical is implementation is None:
         strategic, tactical, implementation = (list(CLASSIC[level]) for level in CLASSIC)
-    who = levels(strategic, tactical, implementation, gate)
-    return _Hierarchy(who, gate, width, reworks).build(name, state_schema, context_schema)
+    who = levels(strategic, tactical, implementation, gate, recovery)
+    return _Hierarchy(who, gate, width, reworks, recovery).build(name, state_schema, context_schema)
 
 
 def _check_bound(name: str, given: Any, least: int, most: int) -> None:
@@ -167,11 +170,11 @@ def _check_bound(name: str, given: Any, least: int, most: int) -> None:
 class _Hierarchy:
     """The builder at work: its nodes see the levels, and nothing else."""
 
-    def __init__(self, who: Levels, gate: Gate | None, width: int, reworks: int) -> None:
-        self.levels, self.width = who, width
+    def __init__(self, who: Levels, gate: Gate | None, width: int, reworks: int, recovery: Recovery | None) -> None:
+        self.levels, self.width, self.reworks = who, width, reworks
         self.workshops = {step.name: Workshop(step, who, reworks) for step in who.implementation}
         first = who.of(who.lowest)[0]
-        self.report = Step(first.agent, _INTEGRATE, name="report", gate=gate)
+        self.report = Step(first.agent, _INTEGRATE, name="report", gate=gate).under(gate, recovery)
 
     # --- the graph ---
 
@@ -188,6 +191,7 @@ class _Hierarchy:
             context_schema=context_schema,
             redo=self._redo(),
             templates=[step.name for step in who.implementation],
+            besides={"width": self.width, "reworks": self.reworks, "levels": self._names()},
         )
         before = [START]
         for level, members in who.managing:
@@ -215,6 +219,9 @@ class _Hierarchy:
         graph.add_edge("finish", END)
         return graph
 
+    def _names(self) -> list[tuple[str, list[str]]]:
+        return [(level, [one.name for one in members]) for level, members in self.levels]
+
     def _redo(self) -> dict[str, Redo]:
         """A plan that is made again takes everything below with it; its colleagues' plans stay."""
         found = {"report": Redo("delegate", [self.report])}
@@ -237,14 +244,19 @@ class _Hierarchy:
         brief = self._brief(level, step, state, here)
         here.emit(StepStarted(now(), path, step.agent.name, brief.round, at + 1, total))
         top, lowest = level == self.levels.managing[0][0], level == self.levels.lowest
-        schema = plan_schema(self._owners(level, step), top, lowest, self.width)
-        outcome = await here.call(step.agent, brief, state, purpose="decide", schema=schema)
+        width, _ = self._widest(here)
+        schema = plan_schema(self._owners(level, step), top, lowest, width)
+        # Whoever works does not manage, neither in a manager's place.
+        below = [one.agent.name for one in self.levels.implementation]
+        outcome = await here.call(
+            step.agent, brief, state, purpose="decide", schema=schema, recovery=step.recovered, but=below
+        )
         update: dict[str, Any] = {}
         made = outcome
         if isinstance(outcome, Ok):
             plan: Plan = outcome.value
-            made = Ok(_deliverable(step, shown(plan, lowest, self.width)), outcome.usage, outcome.attempts)
-            update["plans"] = {step.name: kept(plan, lowest, self.width)}
+            made = Ok(_deliverable(step, shown(plan, lowest, width)), outcome.usage, outcome.attempts)
+            update["plans"] = {step.name: kept(plan, lowest, width)}
         done = settled(step, brief, made, state)
         finished(here, path, done, outcome)
         progress(here, state, done, total)
@@ -263,7 +275,7 @@ class _Hierarchy:
         packages = ""
         if lowest:
             owners = ", ".join(self._owners(level, step))
-            packages = "\n" + render(load("moves/delegate", prompts), width=str(self.width), owners=owners)
+            packages = "\n" + render(load("moves/delegate", prompts), width=str(self._widest(here)[0]), owners=owners)
         below = "\n".join(
             f"- {one.name} ({other}): {described(one.agent, one.objective)}"
             for other, members in self.levels
@@ -288,6 +300,10 @@ class _Hierarchy:
             round=number,
         )
 
+    def _widest(self, here: Here) -> tuple[int, str]:
+        """The most packages in this run, and what that bound is called."""
+        return here.scope.limits.narrowest(self.width, f"width={self.width}")
+
     def _owners(self, level: Level, step: Step) -> list[str]:
         """The implementers; each manager is shown another one first, so that none is always thought of last."""
         names = [one.name for one in self.levels.implementation]
@@ -303,7 +319,7 @@ class _Hierarchy:
         if state.get("delegated") == made_of:
             return {}
         plans = {one.name: state["plans"][one.name] for one in self.levels.managers if _stands(one, state)}
-        made = delegated(plans, self.levels, state["task"], self.width)
+        made = delegated(plans, self.levels, state["task"], *self._widest(here))
         made.corrections += unheard(made.directives, made.packages, self.levels)
         for one in made.corrections:
             here.emit(Notice(now(), here.path("delegate"), one.line()))

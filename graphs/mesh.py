@@ -37,11 +37,13 @@ from troupe.graphs.asking import ask_about
 from troupe.graphs.builders import build
 from troupe.graphs.forking.branches import Loop
 from troupe.graphs.gates import Gate
+from troupe.graphs.hearing import heard
 from troupe.graphs.meshing.assignments import Assignment, to_do
 from troupe.graphs.meshing.board import Entry, entries, entry, merge_board
 from troupe.graphs.meshing.desk import assigned, desk, work_at
 from troupe.graphs.meshing.guards import Guards
 from troupe.graphs.meshing.handoffs import notes_of, takeover
+from troupe.graphs.meshing.history import history
 from troupe.graphs.meshing.hub import (
     Answered,
     Choices,
@@ -60,11 +62,12 @@ from troupe.graphs.meshing.routing import ranked, shortlist, standings
 from troupe.graphs.meshing.standpoint import Standpoint
 from troupe.graphs.meshing.switchboard import Switchboard, required
 from troupe.graphs.node import Choice, Here, Node, Sent
+from troupe.graphs.recovery import Recovery
 from troupe.graphs.state import SNAPSHOT_EVERY, TeamState, merge_latest
 from troupe.graphs.step import Step, as_steps
 from troupe.graphs.team import TeamGraph
 from troupe.graphs.wiring import Ways
-from troupe.graphs.work import Place, brief_for, conversation, deliver, ending, heard, last_usable, noted
+from troupe.graphs.work import Place, brief_for, conversation, deliver, ending, last_usable, noted
 from troupe.prompts import load, render
 
 SPECIALISTS = (
@@ -105,6 +108,7 @@ def mesh(
     *,
     guards: Guards = Guards(),  # noqa: B008 - frozen
     embeddings: Any = None,
+    recovery: Recovery | None = None,
     name: str = "mesh",
     state_schema: type[Any] | None = None,
     context_schema: type[Any] | None = None,
@@ -117,6 +121,7 @@ def mesh(
         gate: judges everybody's work who has no gate of their own, and the answer that the hub puts together.
         guards: how much a turn may do, and when it goes round in circles.
         embeddings: LangChain `Embeddings` to match needs with skills; words are compared without.
+        recovery: what is done when somebody fails who has none of their own.
         name: of the graph.
         state_schema: a subclass of `TeamState` with fields of your own.
         context_schema: a subclass of `TeamContext` with fields of your own.
@@ -129,8 +134,8 @@ def mesh(
     >>> [step.name for step in mesh([agent("draft", "Write."), agent("check", "Check.")]).outline]
     ['draft', 'check']
     """
-    members = _members(pool, gate)
-    lead = _lead(hub, members, gate)
+    members = _members(pool, gate, recovery)
+    lead = _lead(hub, members, gate, recovery)
     if not isinstance(guards, Guards):
         raise BuildError(f"guards= must be Guards(...), not {guards!r}.")
     by_name = {one.name: one for one in members}
@@ -145,6 +150,7 @@ def mesh(
         state_schema=state_schema,
         context_schema=context_schema,
         templates=[one.name for one in members],
+        besides={"hub": lead, "guards": guards, "embeddings": embeddings},
     )
     look = {"troupe_kind": "step", "troupe_note": lead.agent.title}
     graph.add_node("hub", Node(work.coordinate, "hub"), metadata=look)
@@ -204,7 +210,8 @@ class Mesh:
         at = Standpoint(state)
         number = at.round + 1
         (capability,), failed = await self.matcher.match([(at.task, ())], state, here)
-        ranking = ranked(capability, standings(self.members, at.assignments, at.done), self.board.prices)
+        stand = standings(self.members, at.assignments, at.done, await history(self.members, state, here))
+        ranking = ranked(capability, stand, self.board.prices)
         offered = tuple(shortlist(ranking))
         schema = move_schema(
             Choices(
@@ -225,7 +232,11 @@ class Mesh:
             limits=here.scope.left(),
             round=number,
         )
-        outcome = await here.call(self.leader.agent, brief, state, purpose="decide", schema=schema)
+        # Nobody of the pool leads it, neither in the hub's place.
+        pool, recovery = [one.agent.name for one in self.members.values()], self.leader.recovered
+        outcome = await here.call(
+            self.leader.agent, brief, state, purpose="decide", schema=schema, recovery=recovery, but=pool
+        )
         short = offered if len(offered) < len(self.members) else ()
         decided = Decided(round=number, offered=short, lexical=failed, mark=at.mark())
         if isinstance(outcome, Ok):
@@ -252,7 +263,8 @@ class Mesh:
         if at.course.last:
             return render(load("moves/close", prompts), **shown)
         left = at.allowed(self.guards) - at.hops
-        hops = f"{left} more assignment{'' if left == 1 else 's'}, of which {min(left, self.guards.width)} in a round,"
+        width, _ = here.scope.limits.narrowest(self.guards.width, "")
+        hops = f"{left} more assignment{'' if left == 1 else 's'}, of which {min(left, width)} in a round,"
         return render(load("moves/steer", prompts), roster=who, hops=hops, **shown)
 
     async def work(self, member: Step, item: str, state: Any, here: Here) -> dict[str, Any]:
@@ -329,12 +341,13 @@ class Mesh:
         if course.about:
             asked += " Shall the team go on? (Approve, say how, or reject to end the turn here.)"
         name = "go on" if course.about else "answer"
-        given = heard(ask_about(asked, name, {"question": asked, "round": course.round}, here.path("hub")))
-        answer = Answered(kind=given.kind, text=given.text, question=course.question, about=course.about)
+        args = {"question": asked, "round": course.round}
+        given = await heard(ask_about(asked, name, args, here.path("hub"), round=course.round), state, here)
+        answer = Answered(kind=given.kind, text=given.text, question=course.question, about=course.about, by=given.by)
         number = str(at.round)
         update: dict[str, Any] = {"decided": {number: at.decided[number].model_copy(update={"answer": answer})}}
         if given.text and not answer.stops:
-            fact = entry("fact", given.text, "a person", 1.0)
+            fact = entry("fact", given.text, given.by, 1.0)
             update["board"] = {fact.id: fact}
         return update
 
@@ -351,7 +364,7 @@ class Mesh:
         lacking = "; ".join(f"{one.step}: {one.status}" for one in ended if one.required and not one.usable)
         missing = f"\nMissing: {lacking}." if lacking else ""
         text = render(load("moves/conclude", here.scope.prompts), missing=missing)
-        step = Step(self.leader.agent, text, name="conclude", gate=self.leader.gate)
+        step = Step(self.leader.agent, text, name="conclude", gate=self.leader.gate, recovery=self.leader.recovered)
         needs = tuple(one.step for one in parts)
         place = Place(step, len(ended), len(ended) + 1, [self._source(name, at) for name in needs], needs)
         made = await self._done(place, self.desks.get("conclude"), {**state, "deliverables": done}, here)
@@ -370,12 +383,12 @@ class Mesh:
         )
 
 
-def _members(pool: Any, gate: Gate | None) -> list[Step]:
+def _members(pool: Any, gate: Gate | None, recovery: Recovery | None) -> list[Step]:
     if pool is None:
         pool = CLASSIC
     if isinstance(pool, str) or not isinstance(pool, Sequence):
         raise BuildError(f"pool={pool!r} must be a list of agents: mesh([agent_a, agent_b]).")
-    members = as_steps(list(pool), gate, _ENGINE)
+    members = as_steps(list(pool), gate, _ENGINE, recovery)
     if len(members) < 2:
         had = f"it has only {members[0].name!r}" if members else "it is empty"
         raise BuildError(f"The pool of a mesh needs two agents at least; {had}. A single agent needs no mesh.")
@@ -396,15 +409,17 @@ def _members(pool: Any, gate: Gate | None) -> list[Step]:
 
 
 def _desks(members: Mapping[str, Step], lead: Step) -> dict[str, Loop]:
-    """Where those work whom a gate judges; each may build on the results of everybody, and of teams."""
+    """Where those work whom a gate judges, or about whom a person may be asked; they build on everybody's results."""
     authors = {**members, "team": lead}
-    found = {name: desk(step, authors) for name, step in members.items() if isinstance(step.gate, Gate)}
-    if isinstance(lead.gate, Gate):
-        found["conclude"] = desk(Step(lead.agent, name="conclude", gate=lead.gate), authors, bounded=False)
+    looped = {name: step for name, step in members.items() if isinstance(step.gate, Gate) or step.recovered.ask}
+    found = {name: desk(step, authors) for name, step in looped.items()}
+    if isinstance(lead.gate, Gate) or lead.recovered.ask:
+        last = Step(lead.agent, name="conclude", gate=lead.gate, recovery=lead.recovered)
+        found["conclude"] = desk(last, authors, bounded=False)
     return found
 
 
-def _lead(hub: Any, members: Sequence[Step], gate: Gate | None) -> Step:
+def _lead(hub: Any, members: Sequence[Step], gate: Gate | None, recovery: Recovery | None) -> Step:
     lead = hub if isinstance(hub, Step) else Step(hub)
     if not lead.agent.can_decide:
         raise BuildError(f"The hub {lead.name!r} cannot decide. Use a role or an agent with a model.")
@@ -414,7 +429,7 @@ def _lead(hub: Any, members: Sequence[Step], gate: Gate | None) -> Step:
             f"The hub {lead.agent.name!r} is in its own pool. Take it out, or give another: hub=... "
             f"The pool has: {', '.join(one.name for one in members)}."
         )
-    lead = lead.under(gate)
+    lead = lead.under(gate, recovery)
     if isinstance(lead.gate, Gate):
         lead.gate.checks.for_author(lead.agent)
     return lead

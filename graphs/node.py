@@ -15,9 +15,11 @@ from pydantic import BaseModel
 from troupe.agents.agent import Agent
 from troupe.agents.call import Call, Purpose, current
 from troupe.agents.contracts import Brief, Outcome
+from troupe.agents.errors import LimitReached, failure
 from troupe.agents.events import Event
 from troupe.agents.loop import run_sync
 from troupe.agents.scope import RunScope
+from troupe.graphs.recovery import STANDARD, Recovery, others
 from troupe.graphs.saver import with_async_saver
 
 # In `configurable`, where a key that starts with two underscores is never stored.
@@ -76,8 +78,19 @@ class Here:
         *,
         purpose: Purpose = "work",
         schema: type[BaseModel] | None = None,
+        recovery: Recovery = STANDARD,
+        but: Sequence[str] = (),
     ) -> Outcome:
-        """Make a call through the Executor; its key says where in the run it is made, and with what brief."""
+        """Make a call through the Executor; its key says where in the run it is made, and with what brief.
+
+        While it fails others are turned to, as `recovery` says, except those in `but`.
+        """
+        outer = current.get()
+        depth = 1 if outer is None else outer.depth + 1
+        try:
+            self.scope.begin(purpose == "work", depth)
+        except LimitReached as error:
+            return failure(error)
         root = await self.root(state)
         digest = _digest(brief, schema)
         key = f"{root}/{quote(brief.step, safe='')}#{brief.round}/{purpose}.{quote(agent.name, safe='')}/{digest}"
@@ -91,6 +104,9 @@ class Here:
             scope=self.scope,
             config=self.config,
             emit=self.emit,
+            others=others(recovery, agent, brief, purpose in ("decide", "review"), but) if purpose != "undo" else None,
+            retries=recovery.retries,
+            depth=depth,
         )
         return await self.scope.executor.call(call)
 

@@ -46,6 +46,7 @@ from troupe.graphs.forking.merging import Merge, as_merge, merge, side_by_side
 from troupe.graphs.forking.rulings import rule
 from troupe.graphs.gates import Gate, gate
 from troupe.graphs.node import Choice, Here, Node, Sent, now
+from troupe.graphs.recovery import Recovery
 from troupe.graphs.state import SNAPSHOT_EVERY, TeamState, merge_latest
 from troupe.graphs.step import Step, as_steps
 from troupe.graphs.team import Redo, TeamGraph
@@ -77,6 +78,7 @@ def parallel(
     join: Join | str = "all",
     merge: Any = None,
     gate: Gate | None = None,
+    recovery: Recovery | None = None,
     name: str = "parallel",
     state_schema: type[Any] | None = None,
     context_schema: type[Any] | None = None,
@@ -90,6 +92,7 @@ def parallel(
         merge: an agent, a function of the Brief, a list of them, or `merge(by=..., conflicts=...)`; by default the
             parts stand side by side.
         gate: judges every branch, and every merging step, that has no gate of its own.
+        recovery: what is done when a branch or merging step fails that has none of its own.
         name: of the graph.
         state_schema: a subclass of `TeamState` with fields of your own.
         context_schema: a subclass of `TeamContext` with fields of your own.
@@ -105,7 +108,7 @@ def parallel(
     """
     if merge is None and not branches:
         merge = _classic_merge()
-    return _Parallel(branches or CLASSIC, as_join(join), as_merge(merge), gate).build(
+    return _Parallel(branches or CLASSIC, as_join(join), as_merge(merge), gate, recovery).build(
         name, state_schema, context_schema
     )
 
@@ -129,10 +132,12 @@ class _Fork:
 class _Parallel:
     """The builder at work: its nodes see the plan, and nothing else."""
 
-    def __init__(self, branches: Sequence[Any], join: Join, merge: Merge, gate: Gate | None) -> None:
-        steps = as_steps([one.step if isinstance(one, Each) else one for one in branches], gate, _ENGINE)
+    def __init__(
+        self, branches: Sequence[Any], join: Join, merge: Merge, gate: Gate | None, recovery: Recovery | None
+    ) -> None:
+        steps = as_steps([one.step if isinstance(one, Each) else one for one in branches], gate, _ENGINE, recovery)
         self.join, self.merge = join, merge
-        self.merging = merge.steps(gate, _ENGINE)
+        self.merging = merge.steps(gate, _ENGINE, recovery)
         every = [*steps, *self.merging]
         _distinct(every, [step for step, one in zip(steps, branches, strict=True) if isinstance(one, Each)])
         for step in steps:
@@ -173,6 +178,7 @@ class _Parallel:
             context_schema=context_schema,
             redo=again,
             templates=[step.name for _, step in self.shared],
+            besides=self._besides(),
         )
         for fork in self.forks:
             self._add_fork(graph, fork)
@@ -204,6 +210,11 @@ class _Parallel:
         graph.add_node("finish", Node(self._finish, "finish"), metadata={"troupe_kind": "step"})
         graph.add_edge("finish", END)
         return graph
+
+    def _besides(self) -> dict[str, Any]:
+        items = {f"{one.place.step.name}.items": [one.each.items, one.each.most] for one in self.forks if one.each}
+        judge = {"judge": self.merge.judge} if self.merge.conflicts is not None else {}
+        return {"join": self.join, "conflicts": self.merge.conflicts, **items, **judge}
 
     def _add_fork(self, graph: TeamGraph, fork: _Fork) -> None:
         """The node of a branch; where a list is shared out, one before that finds its items."""

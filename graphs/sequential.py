@@ -25,6 +25,7 @@ from langgraph.graph import END, START
 
 from troupe.graphs.gates import Gate
 from troupe.graphs.node import Node
+from troupe.graphs.recovery import Recovery
 from troupe.graphs.step import Step, as_steps
 from troupe.graphs.team import Redo, TeamGraph
 from troupe.graphs.wiring import add_line, exit_of, needs_of, supersteps
@@ -43,6 +44,7 @@ CLASSIC = (
 def sequential(
     *steps: Any,
     gate: Gate | None = None,
+    recovery: Recovery | None = None,
     name: str = "sequential",
     state_schema: type[Any] | None = None,
     context_schema: type[Any] | None = None,
@@ -52,6 +54,7 @@ def sequential(
     Args:
         steps: role names, agents, functions, graphs or `Step`s, in order; none builds the classic line of five.
         gate: judges every step that has no gate of its own.
+        recovery: what is done when a step fails, for every step that has none of its own.
         name: of the graph.
         state_schema: a subclass of `TeamState` with fields of your own.
         context_schema: a subclass of `TeamContext` with fields of your own.
@@ -63,7 +66,7 @@ def sequential(
     >>> [step.name for step in sequential(agent("a", "Write."), agent("b", "Check.")).steps]
     ['a', 'b']
     """
-    plan = as_steps(steps or CLASSIC, gate)
+    plan = as_steps(steps or CLASSIC, gate, recovery=recovery)
     places = [
         Place(
             step,

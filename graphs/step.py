@@ -18,9 +18,10 @@ from troupe.agents.errors import BuildError
 from troupe.agents.text import clean
 from troupe.graphs.adapters import GraphAgent, as_agent
 from troupe.graphs.gates import Gate
+from troupe.graphs.recovery import STANDARD, Recovery
 
 _NAME = re.compile(r"^[^\s:|/#.][^:|/#\x00-\x1f]{0,99}$")
-_RESERVED = re.compile(r"\.(gate|ask|items)$|^__|^finish$")
+_RESERVED = re.compile(r"\.(gate|ask|items|recover)$|^__|^finish$")
 
 
 class _Inherit:
@@ -44,6 +45,8 @@ class Step:
         returns: a pydantic model; the result's `data` is an instance of it.
         gate: judges this step in place of the builder's gate; None removes that.
         needs: earlier steps whose results it gets in full; by default the step before it.
+        optional: whether the run goes on without its result, if it fails, and is `partial` then.
+        recovery: what is done when it fails, in place of the builder's.
         undo: function of a Deliverable that takes back what the step did, when a rollback passes over it.
         takes: for a graph or Runnable with an input of its own: function of the Brief that makes it.
         gives: function of its output that makes the text, dict, model or Deliverable.
@@ -61,6 +64,8 @@ class Step:
     returns: type[BaseModel] | None = None
     gate: Gate | _Inherit | None = INHERIT
     needs: Sequence[str] = ()
+    optional: bool = False
+    recovery: Recovery | _Inherit = INHERIT
     undo: Callable[[Deliverable], Any] | None = None
     takes: Callable[[Brief], Any] | None = None
     gives: Callable[[Any], Any] | None = None
@@ -81,7 +86,8 @@ class Step:
         ):
             raise BuildError(
                 f"{self.name!r} cannot be the name of a step: give it one with Step(..., name=...), without : | / # "
-                "and not starting with '.' or '__' ('finish' and names ending in .gate, .ask, .items are the engine's)."
+                "and not starting with '.' or '__' ('finish' and names ending in .gate, .ask, .items, .recover are the "
+                "engine's)."
             )
         if not isinstance(self.objective, str):
             raise BuildError(f"The objective of step {self.name!r} must be text, not {type(self.objective).__name__}.")
@@ -89,6 +95,8 @@ class Step:
             raise BuildError(f"Step({self.name!r}, returns=...) must be a pydantic model class, not {self.returns!r}.")
         if self.gate is not INHERIT and self.gate is not None and not isinstance(self.gate, Gate):
             raise BuildError(f"Step({self.name!r}, gate=...) must be made with gate(...), not {self.gate!r}.")
+        if self.recovery is not INHERIT and not isinstance(self.recovery, Recovery):
+            raise BuildError(f"Step({self.name!r}, recovery=...) must be a Recovery(...), not {self.recovery!r}.")
         if self.undo is not None and not callable(self.undo):
             raise BuildError(f"Step({self.name!r}, undo=...) must be a function of a Deliverable.")
 
@@ -103,25 +111,38 @@ class Step:
         vars(one).update(vars(self), name=name)
         return one
 
-    def under(self, gate: Gate | None) -> Step:
-        """The step with its own gate, or the builder's where it has none."""
-        return replace(self, gate=gate) if self.gate is INHERIT else self
+    def under(self, gate: Gate | None, recovery: Recovery | None = None) -> Step:
+        """The step with its own gate and recovery, or the builder's where it has none."""
+        changes: dict[str, Any] = {"gate": gate} if self.gate is INHERIT else {}
+        if self.recovery is INHERIT and recovery is not None:
+            changes["recovery"] = recovery
+        return replace(self, **changes) if changes else self
+
+    @property
+    def recovered(self) -> Recovery:
+        """What is done when it fails."""
+        return self.recovery if isinstance(self.recovery, Recovery) else STANDARD
 
 
-def as_steps(given: Sequence[Any], gate: Gate | None = None, engine: Sequence[str] = ()) -> list[Step]:
+def as_steps(
+    given: Sequence[Any], gate: Gate | None = None, engine: Sequence[str] = (), recovery: Recovery | None = None
+) -> list[Step]:
     """Steps from whatever a builder was given, each under its gate.
 
     Args:
         given: role names, agents, functions, graphs or `Step`s.
         gate: of every step that has none of its own.
         engine: the names of the pattern's own nodes, which no step may have.
+        recovery: of every step that has none of its own.
 
     Raises:
         BuildError: one of them cannot be a step, two have one name, or the gate is none.
     """
     if gate is not None and not isinstance(gate, Gate):
         raise BuildError(f"gate= must be made with gate(...), not {gate!r}.")
-    steps = [(one if isinstance(one, Step) else Step(one)).under(gate) for one in given]
+    if recovery is not None and not isinstance(recovery, Recovery):
+        raise BuildError(f"recovery= must be a Recovery(...), not {recovery!r}.")
+    steps = [(one if isinstance(one, Step) else Step(one)).under(gate, recovery) for one in given]
     seen: set[str] = set()
     for step in steps:
         if step.name in seen:

@@ -22,8 +22,9 @@ from troupe.agents.context import TeamContext, find_context
 from troupe.agents.contracts import Deliverable
 from troupe.agents.errors import BuildError, InputError
 from troupe.agents.journal import MemoryJournal
+from troupe.agents.limits import Limits, raising, size
 from troupe.agents.scope import RunScope
-from troupe.agents.text import clean
+from troupe.agents.text import clean, is_credential
 from troupe.graphs.detached import apart, detached
 from troupe.graphs.node import SCOPE
 from troupe.graphs.state import INTERNAL, TeamState, joined
@@ -31,6 +32,7 @@ from troupe.graphs.step import Step
 from troupe.prompts import check
 
 # In `configurable`: where another graph calls, and where a server brings its own checkpointer.
+_IDS = {"thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map", "run_id", "assistant_id", "graph_id"}
 RUNTIME = "__pregel_runtime"
 CHECKPOINTER = "__pregel_checkpointer"
 
@@ -55,6 +57,7 @@ class TeamGraph(StateGraph[Any, Any, Any, Any]):
         own_state: the pattern's own state.
         redo: for each step that a turn can be rolled back to, how.
         templates: the names of those steps that others are made of at run time, named after them: "worker.1".
+        besides: what else it is made of, by name: a hub, a judge, bounds; a run that is gone on with compares them.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class TeamGraph(StateGraph[Any, Any, Any, Any]):
         context_schema: type[Any] | None = None,
         redo: Mapping[str, Redo] | None = None,
         templates: Sequence[str] = (),
+        besides: Mapping[str, Any] | None = None,
     ) -> None:
         context_schema = context_schema or TeamContext
         if not (isinstance(context_schema, type) and issubclass(context_schema, TeamContext)):
@@ -78,6 +82,7 @@ class TeamGraph(StateGraph[Any, Any, Any, Any]):
         self.steps = tuple(step for step in steps if step.name not in templates)
         self.bound = bound
         self.redo = redo or {}
+        self.besides = besides or {}
         self.internal = frozenset(own_state.__annotations__) - {"task", "messages"}
 
     def compile(self, checkpointer: Any = None, **options: Any) -> Team:
@@ -188,6 +193,8 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
         merged = ensure_config(self.config, config)  # with what a host's node has, also where it passes no config on
         inside = dict(merged["configurable"])
         runtime = inside.get(RUNTIME)
+        if not runtime:
+            _without_credentials(merged)
         # A plain turn has an id of its own, so that asking the same again is never mistaken for resuming it. Inside
         # another graph it is that of the place that calls, which stays when the place is made to work again.
         origin = "" if SCOPE in inside else f"~{uuid.uuid4().hex[:12]}"
@@ -210,8 +217,11 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
             if input.resume is None and not input.update and not input.goto:
                 raise InputError("Command(resume=None) is no answer. Give True, False, a text, or a decision.")
             return input
+        given = self.checked(input, nested)
+        if not nested:
+            within(given, scope.limits)
         return {
-            **self.checked(input, nested),
+            **given,
             **dict.fromkeys(self.builder.internal - INTERNAL),
             "turn": 1 if nested else scope.advance,
             "origin": origin,
@@ -249,12 +259,45 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
                     'A team needs {"task": "..."} or {"messages": [...]} with a user\'s message; '
                     f"it got the keys: {got}."
                 )
-        elif isinstance(task, str):
+        elif isinstance(task, str) and not _says(messages, clean(task)):
             messages.append(HumanMessage(clean(task)))
         if not isinstance(task, str) or not task.strip():
             raise InputError("The task is empty. Say what is to be done.")
         fields = {name: clean(input[name]) if isinstance(input[name], str) else input[name] for name in own}
         return {**fields, "task": clean(task), "messages": messages}
+
+
+def within(given: Mapping[str, Any], limits: Limits) -> None:
+    """Refuse an input that is larger than any may be.
+
+    Raises:
+        InputError: its task, or one of its messages, is.
+    """
+    texts = [("task", given.get("task")), *(("message", one.text) for one in given.get("messages") or ())]
+    for what, text in texts:
+        if isinstance(text, str) and (has := size(text)) > limits.payload:
+            raise InputError(
+                f"The {what} has {has:,} bytes; {limits.payload:,} are the most (limits.payload). {raising('payload')}"
+            )
+
+
+def _without_credentials(config: RunnableConfig) -> None:
+    """Refuse credentials where LangGraph would write them into every checkpoint, in clear.
+
+    Raises:
+        InputError: there is one; the message says where it belongs.
+    """
+    for where in ("configurable", "metadata"):
+        given: Mapping[str, Any] = config.get(where) or {}  # type: ignore[assignment]
+        for name, value in given.items():
+            if name in _IDS or str(name).startswith("__") or value is None:
+                continue
+            if is_credential(str(name), value):
+                raise InputError(
+                    f"{where} holds what looks like a credential ({name}); it would be stored with every checkpoint. "
+                    "Give models with their keys in context=TeamContext(models=...), or anything else in a field of a "
+                    "subclass of TeamContext: the context is never stored."
+                )
 
 
 def _declared(graph: Graph, builder: TeamGraph) -> Graph:
@@ -284,6 +327,11 @@ def _declared(graph: Graph, builder: TeamGraph) -> Graph:
 def _nested(config: RunnableConfig | None) -> bool:
     """Whether another graph calls: then that graph's own task is cancelled, once, and needs no other around this."""
     return config is not None and RUNTIME in config["configurable"]
+
+
+def _says(messages: Sequence[BaseMessage], task: str) -> bool:
+    """Whether the conversation ends with the task already: as a step, a team gets it as both."""
+    return bool(messages) and isinstance(messages[-1], HumanMessage) and messages[-1].text == task
 
 
 def _listed(messages: Any) -> list[Any]:

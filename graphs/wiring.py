@@ -12,6 +12,7 @@ from troupe.agents.contracts import Deliverable, Judgement
 from troupe.agents.errors import BuildError
 from troupe.graphs.gates import Gate
 from troupe.graphs.node import Choice, Here, Node
+from troupe.graphs.recovering import ask_how_to_recover, may_be_asked
 from troupe.graphs.step import Step
 from troupe.graphs.work import Place, ask_person, judge, work
 
@@ -19,7 +20,7 @@ Graph = StateGraph[Any, Any, Any, Any]
 Route = Callable[[Any], str]
 Ways = dict[Hashable, str]
 Runs = Callable[[Place, Any, Here], Awaitable[dict[str, Any]]]
-_BOTH = ("pass or fail", "approve or reject")
+_BOTH = ("pass or fail", "approve or reject", "go on or end", "accepted or given up", "accepted or failed")
 
 
 def add_line(graph: Graph, places: Sequence[Place], end: str) -> None:
@@ -33,15 +34,24 @@ def add_step(graph: Graph, place: Place, following: str, end: str, run: Runs = w
     step = place.step
     note = {"troupe_kind": "step", "troupe_note": step.agent.title or step.objective}
     graph.add_node(step.name, Node(partial(run, place), step.name, step.graphs), metadata=note)
+    without = following if step.optional else end
+    lost: Ways = {"failed": without}
+    if step.recovered.ask:
+        lost = {"failed": f"{step.name}.recover", "given up": without}
+        _add_recovery(graph, place, following, end)
     if not isinstance(step.gate, Gate):
-        if following == end:
+        if set(lost.values()) == {following}:
             graph.add_edge(step.name, following)
         else:
-            graph.add_conditional_edges(step.name, Choice(_ended(step)), {"accepted": following, "failed": end})
+            # Two words to one node would be drawn as one of them.
+            same = [str(word) for word, node in lost.items() if node == following]
+            ways: Ways = {" or ".join(["accepted", *same]): following}
+            ways |= {word: node for word, node in lost.items() if node != following}
+            graph.add_conditional_edges(step.name, Choice(_worded(_ended(place), ways)), ways)
         return
     checks = step.gate.checks.for_author(step.agent)
     judged, asked = f"{step.name}.gate", f"{step.name}.ask"
-    graph.add_conditional_edges(step.name, Choice(_worked(place)), {"submitted": judged, "failed": end})
+    graph.add_conditional_edges(step.name, Choice(_worked(place)), {"submitted": judged, **lost})
     graph.add_node(
         judged,
         Node(partial(judge, place), judged),
@@ -54,16 +64,28 @@ def add_step(graph: Graph, place: Place, following: str, end: str, run: Runs = w
         after["rework"] = step.name
         after |= {f"rollback {name}": name for name in place.redo}
     if fails and not last:
-        after["fail"] = end
+        after["fail"] = without
     if step.gate.then == "ask":
         after["ask"] = asked
     graph.add_conditional_edges(judged, Choice(_worded(_judged(place), after)), after)
     if step.gate.then == "ask":
         look = {"troupe_kind": "ask", "troupe_label": "ask a person"}
         graph.add_node(asked, Node(partial(ask_person, place), asked), metadata=look)
-        said: Ways = {"approve or reject": end} if last else {"approve": following, "reject": end}
+        said: Ways = {"approve or reject": end} if last else {"approve": following, "reject": without}
         said["respond"] = step.name
         graph.add_conditional_edges(asked, Choice(_worded(_answered(place), said)), said)
+
+
+def _add_recovery(graph: Graph, place: Place, following: str, end: str) -> None:
+    """The question about a step that failed, and where its answers lead."""
+    step = place.step
+    asked = f"{step.name}.recover"
+    look = {"troupe_kind": "ask", "troupe_label": "ask a person", "troupe_note": "what to do, as it failed"}
+    graph.add_node(asked, Node(partial(ask_how_to_recover, place), asked), metadata=look)
+    ways: Ways = {"again": step.name}
+    # Two words to one node would be drawn as one of them.
+    ways |= {"go on or end": end} if following == end else {"go on": following, "end": end}
+    graph.add_conditional_edges(asked, Choice(_worded(_recovered(place), ways)), ways)
 
 
 def exit_of(step: Step) -> str:
@@ -103,9 +125,10 @@ def _worded(route: Route, ways: Ways) -> Route:
     return worded
 
 
-def _ended(step: Step) -> Route:
+def _ended(place: Place) -> Route:
     def route(state: Any) -> str:
-        return "accepted" if state["deliverables"][step.name].usable else "failed"
+        done = state["deliverables"][place.name(state)]
+        return "accepted" if done.usable else _lost(done, place)
 
     return route
 
@@ -113,9 +136,25 @@ def _ended(step: Step) -> Route:
 def _worked(place: Place) -> Route:
     def route(state: Any) -> str:
         done = state["deliverables"][place.name(state)]
-        return "submitted" if done.status in ("submitted", "partial", "accepted") else "failed"
+        return "submitted" if done.status in ("submitted", "partial", "accepted") else _lost(done, place)
 
     return route
+
+
+def _lost(done: Deliverable, place: Place) -> str:
+    """A person is asked about what failed, but not where no answer would help."""
+    return "failed" if not place.step.recovered.ask or may_be_asked(done) else "given up"
+
+
+def _recovered(place: Place) -> Route:
+    return lambda state: recovered_way(state, place.name(state))
+
+
+def recovered_way(state: Any, name: str) -> str:
+    """Where a person's answer about a step that failed leads."""
+    done = state["deliverables"][name]
+    decision = _verdict(state, done).decision
+    return "again" if decision in ("rework", "adapt") else "end" if decision == "fail" else "go on"
 
 
 def _judged(place: Place) -> Route:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage
-from langgraph.types import interrupt
 
 from troupe.agents.agent import Agent
 from troupe.agents.brief import fence
@@ -28,16 +27,17 @@ from troupe.agents.contracts import (
     Reason,
     RunStatus,
 )
-from troupe.agents.errors import InputError
 from troupe.agents.events import Judged, Notice, Progress, StepFinished, StepStarted
 from troupe.agents.functions import FunctionAgent, call_function
 from troupe.agents.notes import Notes
 from troupe.agents.race import lost
 from troupe.agents.text import summary
-from troupe.graphs.asking import Answer, question, read_answer
+from troupe.graphs.asking import question
 from troupe.graphs.checks import Case
 from troupe.graphs.gates import Gate
+from troupe.graphs.hearing import heard
 from troupe.graphs.node import Here, now
+from troupe.graphs.recovery import BY_ITSELF, next_author
 from troupe.graphs.step import Step
 from troupe.prompts import load, render
 
@@ -57,6 +57,7 @@ class Place:
         guidance: what it is told besides, from the state.
         item: the one of a list that it is about.
         bounded: whether it is told how much money and time is left.
+        judges: the agents who judge it besides its gate: none of them stands in for its author.
     """
 
     step: Step
@@ -68,6 +69,7 @@ class Place:
     guidance: Callable[[Any], tuple[str, ...]] = lambda _: ()
     item: str = ""
     bounded: bool = False
+    judges: Sequence[str] = ()
 
     def at(self, state: Any) -> Place:
         """The place in this run, where part of it is decided at run time."""
@@ -86,6 +88,7 @@ def brief_for(place: Place, state: Any) -> Brief:
     usable = {one.name: restored(done[one.name], one.returns) for one in place.earlier if _usable(done.get(one.name))}
     current_round = state.get("rounds", {}).get(step.name, 1)
     previous = done.get(step.name)
+    lost = [one.name for one in place.earlier if one.name in done and done[one.name].status in ("failed", "skipped")]
     return Brief(
         task=state["task"],
         step=step.name,
@@ -94,7 +97,7 @@ def brief_for(place: Place, state: Any) -> Brief:
         needs=tuple(name for name in place.needs if name in usable),
         previous=previous if current_round > 1 and previous is not None and previous.content else None,
         feedback=feedback_for(step.name, current_round, state),
-        missing=missing(place.needs, done),
+        missing=missing(list(dict.fromkeys([*place.needs, *lost])), done),
         guidance=place.guidance(state),
         conversation=conversation(state),
         item=place.item,
@@ -117,6 +120,14 @@ def feedback_for(name: str, current_round: int, state: Any) -> str:
         if own or blamed:
             said.extend([verdict.feedback, *(f"- {one}" for one in verdict.findings if one != verdict.feedback)])
     return "\n".join(one for one in said if one)
+
+
+def send_backs(name: str, state: Any) -> int:
+    """How often a step's own gate has sent work back."""
+    return sum(
+        key.rpartition("#")[0] == name and one.decision in ("rework", "rollback")
+        for key, one in state.get("verdicts", {}).items()
+    )
 
 
 def conversation(state: Any) -> tuple[Message, ...]:
@@ -143,7 +154,17 @@ async def deliver(place: Place, brief: Brief, state: Any, here: Here) -> dict[st
     if place.bounded:
         brief = brief.model_copy(update={"limits": here.scope.left()})
     here.emit(StepStarted(now(), path, step.agent.name, brief.round, place.index + 1, place.total))
-    outcome = await here.within(step.name).call(step.agent, brief, state, schema=step.returns)
+    recovery = step.recovered
+    own = step.gate.checks.for_author(step.agent).reviewers if isinstance(step.gate, Gate) else ()
+    reviewers = (*own, *place.judges)
+    author = next_author(recovery, step.agent, brief, send_backs(step.name, state), reviewers)
+    if (verdict := state.get("verdicts", {}).get(f"{step.name}#{brief.round - 1}")) and verdict.decision == "adapt":
+        assert recovery.adapt is not None  # noqa: S101 - decided only where there is another way
+        from troupe.graphs.adapting import adapted  # made of teams, which are made of steps and of this
+
+        author = adapted(recovery.adapt, step.agent, step.objective)
+    place_of_it = here.within(step.name)
+    outcome = await place_of_it.call(author, brief, state, schema=step.returns, recovery=recovery, but=reviewers)
     done = settled(step, brief, outcome, state)
     finished(here, path, done, outcome)
     if done.status != "submitted":
@@ -175,7 +196,7 @@ async def noted(
         peers=peers,
     )
     asked = brief.model_copy(update={"objective": text, "previous": None, "feedback": "", "conversation": ()})
-    outcome = await here.call(economical(author), asked, state, purpose="decide", schema=schema)
+    outcome = await here.call(economical(author), asked, state, purpose="decide", schema=schema, recovery=BY_ITSELF)
     if isinstance(outcome, Ok):
         notes = Notes.model_validate(outcome.value.model_dump())  # whatever lists the schema had closed
         return done.but(notes=notes, usage=done.usage + outcome.usage)
@@ -216,6 +237,7 @@ def settled(step: Step, brief: Brief, outcome: Outcome, state: Any) -> Deliverab
             "attempts": outcome.attempts,
             "usage": before + outcome.usage,
             "reason": reason,
+            "tried": outcome.tried,
         }
         if last is not None and last.status in ("submitted", "partial") and last.content:
             return last.but(status="partial", **changes)
@@ -234,15 +256,13 @@ async def judge(place: Place, state: Any, here: Here) -> dict[str, Any]:
     blamable = [name for name in place.redo if _usable(state["deliverables"].get(name))]
 
     async def ask(agent: Agent, brief: Brief, schema: Any) -> Outcome:
-        return await here.call(agent, brief, state, purpose="review", schema=schema)
+        authors = [submitted.agent, step.agent.name]  # nobody judges their own work, neither in another's place
+        return await here.call(agent, brief, state, purpose="review", schema=schema, but=authors)
 
     case = Case(restored(submitted, step.returns), brief, blamable, here.scope.prompts)
     standing = state.get("verdicts", {}).get(f"{step.name}#{submitted.rounds}")
     verdict = standing or await gate.checks.for_author(step.agent).judge(case, ask)
-    sent_back = sum(
-        key.rpartition("#")[0] == step.name and one.decision in ("rework", "rollback")
-        for key, one in state.get("verdicts", {}).items()
-    )
+    sent_back = send_backs(step.name, state)
     # Work that nobody needs any more is not sent back, and no person is asked about it.
     decision = gate.decide(verdict, sent_back, blamable) if lost() is None else "partial"
     verdict = verdict.but(decision=decision)
@@ -318,31 +338,24 @@ async def ask_person(place: Place, state: Any, here: Here) -> dict[str, Any]:
     submitted: Deliverable = state["deliverables"][step.name]
     key = f"{step.name}#{submitted.rounds}"
     verdict: Judgement = state["verdicts"][key]
-    answer = heard(question(submitted, verdict, here.path(step.name)))
+    answer = await heard(question(submitted, verdict, here.path(step.name)), state, here)
+    said = verdict.but(feedback=answer.text, findings=(), by=answer.by)
     if answer.kind == "respond":
-        guided = verdict.but(decision="rework", feedback=answer.text, findings=(), by="a person")
+        guided = said.but(decision="rework")
         return {"verdicts": {key: guided}, "rounds": {step.name: submitted.rounds + 1}}
     if answer.kind == "reject":
-        reason = Reason(kind="person", message=answer.text or "A person rejected the work.", step=step.name)
-        done = submitted.but(status="failed", reason=reason)
-    elif answer.kind == "edit" and answer.text:
-        changes = {"content": answer.text, "summary": summary(answer.text), "data": None}
-        done = submitted.but(status="accepted", reason=None, **changes)
+        who = answer.by[:1].upper() + answer.by[1:]
+        reason = Reason(kind="person", message=answer.text or f"{who} rejected the work.", step=step.name)
+        done, said = submitted.but(status="failed", reason=reason), said.but(decision="fail")
     else:
-        done = submitted.but(status="accepted", reason=None)
+        changes: dict[str, Any] = {}
+        if answer.kind == "edit":
+            changes = {"content": answer.text, "summary": summary(answer.text), "data": None}
+            said = said.but(feedback="")
+        done = submitted.but(status="accepted", reason=None, **changes)
+        said = said.but(passed=True, decision="pass")
     progress(here, state, done, place.total)
-    return {"deliverables": {step.name: done}}
-
-
-def heard(asked: dict[str, Any]) -> Answer:
-    """The person's answer; one that cannot be understood is kept by LangGraph, so it is asked again after it."""
-    while True:
-        given = interrupt(asked)
-        try:
-            return read_answer(given)
-        except InputError as error:
-            again = f"{error} {asked['question']}"
-            asked = {**asked, "question": again, "description": again}
+    return {"deliverables": {step.name: done}, "verdicts": {key: said}}
 
 
 Composes = Callable[[Sequence[Deliverable]], str]
@@ -446,6 +459,7 @@ def finished(here: Here, path: str, done: Deliverable, outcome: Outcome) -> None
             usd=used.usd,
             cause=done.reason.message if done.reason else "",
             recalled=isinstance(outcome, Ok) and outcome.attempts == 0,
+            cached=used.cached,
         )
     )
 

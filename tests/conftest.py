@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.postgres import database as database
+from tests.support.postgres import postgres as postgres
 from troupe.sqlite import SqliteStore
 
 settings.register_profile(

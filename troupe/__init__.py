@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from troupe.agents.contracts import Usage as Usage
     from troupe.agents.contracts import Verdict as Verdict
     from troupe.agents.errors import BuildError as BuildError
+    from troupe.agents.errors import GraphChanged as GraphChanged
     from troupe.agents.errors import InputError as InputError
     from troupe.agents.errors import NotCompleted as NotCompleted
     from troupe.agents.errors import SettingsError as SettingsError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from troupe.agents.errors import TroupeError as TroupeError
     from troupe.agents.errors import UnknownName as UnknownName
     from troupe.agents.executor import Executor as Executor
+    from troupe.agents.limits import Limits as Limits
     from troupe.agents.models.scripted import scripted as scripted
     from troupe.agents.models.simulated import SimulatedChatModel as SimulatedChatModel
     from troupe.agents.notes import Notes as Notes
@@ -47,6 +49,9 @@ if TYPE_CHECKING:
     from troupe.doors import resume as resume
     from troupe.doors import rollback as rollback
     from troupe.doors import run as run
+    from troupe.faults import Fault as Fault
+    from troupe.faults import aerror_log as aerror_log
+    from troupe.faults import error_log as error_log
     from troupe.graphs.checks import check as check
     from troupe.graphs.checks import conclusion as conclusion
     from troupe.graphs.checks import contains as contains
@@ -65,6 +70,7 @@ if TYPE_CHECKING:
     from troupe.graphs.mesh import mesh as mesh
     from troupe.graphs.meshing.guards import Guards as Guards
     from troupe.graphs.parallel import parallel as parallel
+    from troupe.graphs.recovery import Recovery as Recovery
     from troupe.graphs.sequential import sequential as sequential
     from troupe.graphs.state import TeamState as TeamState
     from troupe.graphs.step import Step as Step
@@ -72,6 +78,10 @@ if TYPE_CHECKING:
     from troupe.graphs.team import TeamGraph as TeamGraph
     from troupe.replaying import replay as replay
     from troupe.result import Result as Result
+    from troupe.retention import adelete as adelete
+    from troupe.retention import aprune as aprune
+    from troupe.retention import delete as delete
+    from troupe.retention import prune as prune
     from troupe.streaming import astream as astream
     from troupe.streaming import stream as stream
 
@@ -82,9 +92,11 @@ _MODULES = {
     "agents.context": ["TeamContext"],
     "agents.contracts": ["Brief", "Deliverable", "Reason", "Usage", "Verdict"],
     "agents.errors": [
-        "BuildError", "InputError", "NotCompleted", "SettingsError", "StoreError", "TroupeError", "UnknownName",
+        "BuildError", "GraphChanged", "InputError", "NotCompleted", "SettingsError", "StoreError", "TroupeError",
+        "UnknownName",
     ],
     "agents.executor": ["Executor"],
+    "agents.limits": ["Limits"],
     "agents.models.scripted": ["scripted"],
     "agents.models.simulated": ["SimulatedChatModel"],
     "agents.notes": ["Notes"],
@@ -94,6 +106,7 @@ _MODULES = {
     "graphs.forking.fanout": ["each"],
     "graphs.gates": ["Gate", "gate"],
     "graphs.meshing.guards": ["Guards"],
+    "graphs.recovery": ["Recovery"],
     "graphs.hierarchical": ["hierarchical"],
     "graphs.forking.joins": ["first", "quorum", "within"],
     "graphs.forking.merging": ["merge"],
@@ -107,6 +120,8 @@ _MODULES = {
     "result": ["Result"],
     "streaming": ["astream", "stream"],
     "replaying": ["replay"],
+    "faults": ["Fault", "aerror_log", "error_log"],
+    "retention": ["adelete", "aprune", "delete", "prune"],
 }  # fmt: skip
 _WHERE = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -49,7 +49,7 @@ class Check:
         return asdict(self)
 
 
-def examination(db: Path | None = None, servers: Mapping[str, str] = SERVERS) -> list[Check]:
+def examination(db: str | Path | None = None, servers: Mapping[str, str] = SERVERS) -> list[Check]:
     """Look at everything; a check that fails says what to do.
 
     Args:
@@ -72,7 +72,7 @@ def _versions() -> Iterator[Check]:
     yield Check("packages", None not in found.values(), said, found)
 
 
-def _settings(db: Path | None) -> Iterator[Check]:
+def _settings(db: str | Path | None) -> Iterator[Check]:
     file = project_file()
     where = f"from {file}" if file else "no troupe.toml here or above, so the environment and the defaults"
     try:
@@ -83,21 +83,25 @@ def _settings(db: Path | None) -> Iterator[Check]:
             yield _database(db)
         return
     yield Check("settings", True, where, file and str(file))
-    from troupe.checkpoints import default_path
+    from troupe.checkpoints import default_place
 
-    yield _database(db or default_path())
+    yield _database(db or default_place())
     yield _models(settings)
     yield _roles(settings)
 
 
-def _database(path: Path) -> Check:
-    if path.exists():
-        from troupe.checkpoints import sqlite
+def _database(place: str | Path) -> Check:
+    from troupe.checkpoints import is_url, shown, store_at
 
+    if is_url(place) or Path(place).exists():
         try:
-            sqlite(path).close()
+            store_at(place).close()
         except TroupeError as error:
-            return Check("database", False, str(error), str(path))
+            return Check("database", False, redact(str(error)), shown(place))
+        if is_url(place):
+            return Check("database", True, shown(place), shown(place))
+    path = Path(place)
+    if path.exists():
         ok = os.access(path, os.W_OK)
         return Check("database", ok, f"{path}" if ok else f"{path} cannot be written. Choose another: --db.", str(path))
     folder = next(one for one in path.absolute().parents if one.exists())

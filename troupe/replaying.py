@@ -11,7 +11,7 @@ from langchain_core.messages import messages_from_dict
 
 from troupe.agents.loop import run_sync
 from troupe.agents.models.scripted import scripted
-from troupe.checkpoints import sqlite
+from troupe.checkpoints import store_at
 
 if TYPE_CHECKING:
     from troupe.agents.models.scripted import ScriptedChatModel
@@ -32,7 +32,7 @@ def replay(run: Result | str, *, db: str | Path | None = None) -> ScriptedChatMo
 
 
 async def _replay(run: str, db: str | Path | None) -> ScriptedChatModel:
-    store = await asyncio.to_thread(sqlite, db)
+    store = await asyncio.to_thread(store_at, db)
     try:
         last = await store.last(run)
         rows = await store.rows(f"{quote(run, safe='')}/{last.turn}/")

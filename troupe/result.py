@@ -22,6 +22,7 @@ class Question:
     Attributes:
         step: the path of the step that asks, `outer/inner` for one inside a nested graph.
         content: the work in question, if it is about one.
+        expires: until when it can be answered, in seconds since the epoch; None for ever.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Question:
     options: tuple[str, ...] = ()
     step: str = ""
     content: str = ""
+    expires: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class Result:
                     "options": list(one.options),
                     "step": one.step,
                     "content": one.content,
+                    "expires": one.expires,
                 }
                 for one in self.waiting
             ],
@@ -131,6 +134,7 @@ def usage_json(usage: Usage) -> dict[str, Any]:
         "seconds": round(usage.seconds, 3),
         "calls": usage.calls,
         "estimated": usage.estimated,
+        "cached": usage.cached,
     }
 
 

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from itertools import count
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from weakref import ref
 
 from troupe.agents.contracts import TIERS, Tier
 from troupe.agents.errors import SettingsError, UnknownName
@@ -95,6 +98,39 @@ class Models:
             else:
                 model = self._made[key] = await asyncio.to_thread(make, wanted, self._settings, loop)
         return model
+
+
+def served_by(model: Any) -> tuple[str, str]:
+    """Who serves a chat model, and which model of theirs it is; what has no server is told from others of its kind.
+
+    >>> from types import SimpleNamespace
+    >>> served_by(SimpleNamespace(model_name="gpt-5-mini", openai_api_base="http://127.0.0.1:8000/v1"))
+    ('127.0.0.1:8000', 'gpt-5-mini at 127.0.0.1:8000')
+    """
+    known = _served.get(id(model))
+    if known is None or known[0]() is not model:
+        address = id(model)
+        # An address is given again, so that it is forgotten with whatever had it.
+        try:
+            forgotten = ref(model, lambda _: _served.pop(address, None))
+        except TypeError:  # an object that cannot be told from the next one at its place
+            return _looked_up(model)
+        known = _served[address] = forgotten, _looked_up(model)
+    return known[1]
+
+
+_served: dict[int, tuple[Any, tuple[str, str]]] = {}
+_counter = count(1)
+
+
+def _looked_up(model: Any) -> tuple[str, str]:
+    urls = (getattr(model, one, None) for one in ("openai_api_base", "azure_endpoint", "base_url", "endpoint"))
+    url = next((str(one) for one in urls if one), "")
+    name = getattr(model, "model_name", None) or getattr(model, "model", None)
+    provider = urlsplit(url).netloc.rpartition("@")[2] or type(model).__name__
+    if is_simulated(model) or not name:
+        return (own := f"{provider} {next(_counter)}"), own
+    return provider, f"{name} at {provider}"
 
 
 def is_simulated(model: Any) -> bool:

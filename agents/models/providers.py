@@ -29,7 +29,7 @@ def make(wanted: Any, settings: Settings, loop: asyncio.AbstractEventLoop) -> An
         SettingsError: an unknown provider, a missing package or a missing key; the message says what to do.
     """
     if not isinstance(wanted, str):
-        return _adopted(wanted, loop)
+        return _adopted(wanted, loop, settings.limits.payload)
     provider, _, name = wanted.partition(":")
     if provider == SIMULATED:
         from troupe.agents.models.simulated import SimulatedChatModel
@@ -60,9 +60,9 @@ def _openai(
     # One client for each event loop: langchain-openai shares its connection pool over all of them, and a connection of
     # a loop that is closed breaks the call that gets it.
     cache = _clients.setdefault(loop, {})
-    if (made := cache.get((name, url, key, settings.timeout))) is not None:
+    kind = name, url, key, settings.timeout, settings.limits.payload
+    if (made := cache.get(kind)) is not None:
         return made  # type: ignore[no-any-return]
-    import openai
     from langchain_openai import ChatOpenAI
     from pydantic import SecretStr
 
@@ -70,7 +70,7 @@ def _openai(
 
     known(name, "openai")  # reads the price table now, in this thread
 
-    made = cache[name, url, key, settings.timeout] = ChatOpenAI(
+    made = cache[kind] = ChatOpenAI(
         model=name,
         base_url=url,
         api_key=SecretStr(key),
@@ -80,12 +80,21 @@ def _openai(
         # With a base_url, streams come without usage unless it is asked for.
         stream_usage=True,
         use_responses_api=False,
-        http_async_client=openai.DefaultAsyncHttpxClient(timeout=settings.timeout),
+        http_async_client=_connections(settings.timeout, settings.limits.payload),
     )
     return made
 
 
-def _adopted(model: Any, loop: asyncio.AbstractEventLoop) -> Any:
+def _connections(timeout: Any, most: int) -> Any:
+    """An HTTP client of its own, that reads no reply much longer than `most` bytes."""
+    import openai
+
+    from troupe.agents.models.reading import bounded
+
+    return openai.DefaultAsyncHttpxClient(timeout=timeout, event_hooks={"response": [bounded(most)]})
+
+
+def _adopted(model: Any, loop: asyncio.AbstractEventLoop, most: int) -> Any:
     """A chat model that the caller made, as one that is safe here: OpenAI's gets its own connections on this event
     loop, leaves retries to the Executor, and reports usage also when it streams.
     """
@@ -98,7 +107,7 @@ def _adopted(model: Any, loop: asyncio.AbstractEventLoop) -> Any:
         return model
     cache = _clients.setdefault(loop, {})
     if (made := cache.get(id(model))) is None or made[0] is not model:
-        client = client.with_options(max_retries=0, http_client=openai.DefaultAsyncHttpxClient(timeout=client.timeout))
+        client = client.with_options(max_retries=0, http_client=_connections(client.timeout, most))
         own: dict[str, Any] = {"root_async_client": client, "async_client": client.chat.completions, "max_retries": 0}
         if model.stream_usage is None:
             own["stream_usage"] = True

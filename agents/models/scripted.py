@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,11 @@ class ScriptedChatModel(OfflineChatModel):
     @property
     def _llm_type(self) -> str:
         return "scripted"
+
+    @property
+    def identity(self) -> str:
+        """What tells it from others, for a cache: its lines."""
+        return hashlib.blake2b(repr(sorted(self.lines.items())).encode("utf-8", "replace")).hexdigest()
 
     def _delay(self, reply: AIMessage) -> float:
         return self.latency

@@ -56,6 +56,11 @@ class SimulatedChatModel(OfflineChatModel):
     def _llm_type(self) -> str:
         return "simulated"
 
+    @property
+    def identity(self) -> str:
+        """What tells it from others, for a cache."""
+        return f"{self.seed} {self.use_tools}"
+
     def _delay(self, reply: AIMessage) -> float:
         return self.latency
 

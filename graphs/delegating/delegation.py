@@ -140,7 +140,7 @@ def coordinated(plans: Mapping[str, Planned], levels: Levels) -> Coordination:
     return found
 
 
-def delegated(plans: Mapping[str, Planned], levels: Levels, task: str, width: int) -> Delegated:
+def delegated(plans: Mapping[str, Planned], levels: Levels, task: str, width: int, bound: str = "") -> Delegated:
     """What these plans come to, in the order of the managers; without any package, the task itself is one.
 
     Args:
@@ -148,6 +148,7 @@ def delegated(plans: Mapping[str, Planned], levels: Levels, task: str, width: in
         levels: who there is.
         task: the team's.
         width: the most packages.
+        bound: what that is called.
     """
     made = Delegated(in_force(plans, levels), coordinated(plans, levels))
     for manager in levels.managers:
@@ -161,7 +162,8 @@ def delegated(plans: Mapping[str, Planned], levels: Levels, task: str, width: in
         named = [draft.title or "untitled" for _, draft in drafts[width : width + NAMED]]
         rest = count - width - len(named)
         more = f" and {rest:,} more" if rest > 0 else ""
-        text = f"planned {count:,} packages, the bound is width={width}; left out: {', '.join(named)}{more}."
+        most = bound or f"width={width}"
+        text = f"planned {count:,} packages, the bound is {most}; left out: {', '.join(named)}{more}."
         by = ", ".join(one.name for one in lowest if one.name in plans and plans[one.name].planned)
         made.corrections.append(Correction(by=by, text=text, limit=True))
     if not drafts:

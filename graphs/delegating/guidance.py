@@ -16,11 +16,11 @@ from troupe.agents.contracts import Kept
 from troupe.agents.matching import stems
 from troupe.agents.notes import Escalation, Said, Text
 from troupe.agents.text import shorten, tokens
+from troupe.graphs.asking import PERSON
 from troupe.graphs.delegating.delegation import Correction, Directive, Package
 from troupe.graphs.delegating.levels import Levels
 from troupe.graphs.delegating.planning import required
 
-PERSON = "a person"
 ESCALATIONS = 3
 """How many questions the work on one package may raise."""
 
@@ -42,12 +42,12 @@ class Escalated(Kept):
     """A question that went up: who was asked, in order, and what came back.
 
     `answered_by` is empty while nobody has answered; `kind` is `alignment` where the engine asks, because work does not
-    meet what it must.
+    meet what it must, and `failure` where it asks a person, because the work failed.
     """
 
     id: str
     package: str
-    kind: Literal["question", "alignment"] = "question"
+    kind: Literal["question", "alignment", "failure"] = "question"
     question: Text
     options: tuple[Text, ...] = ()
     recommendation: Text = ""

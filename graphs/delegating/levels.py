@@ -11,6 +11,7 @@ from troupe.agents.chat import ChatAgent
 from troupe.agents.errors import BuildError
 from troupe.agents.matching import Lexicon, need, profile, stems
 from troupe.graphs.gates import Gate
+from troupe.graphs.recovery import Recovery
 from troupe.graphs.step import Step, as_steps
 
 Level = Literal["strategic", "tactical", "implementation"]
@@ -81,7 +82,9 @@ class Levels:
         return max(members, key=lambda one: fits[one.name]).name
 
 
-def levels(strategic: Any, tactical: Any, implementation: Any, gate: Gate | None = None) -> Levels:
+def levels(
+    strategic: Any, tactical: Any, implementation: Any, gate: Gate | None = None, recovery: Recovery | None = None
+) -> Levels:
     """Levels from what a builder was given: one thing that can be a step, or a list of them, for each.
 
     Raises:
@@ -100,7 +103,8 @@ def levels(strategic: Any, tactical: Any, implementation: Any, gate: Gate | None
             "out the work, and an escalation would have nobody to go to."
         )
     above = [*given["strategic"], *given["tactical"]]
-    steps = as_steps([*above, *(_inheriting(one, gate) for one in given["implementation"])], engine=ENGINE)
+    below = [_inheriting(one, gate) for one in given["implementation"]]
+    steps = as_steps([*above, *below], engine=ENGINE, recovery=recovery)
     managers, workers = steps[: len(above)], steps[len(above) :]
     for step in managers:
         _check_manager(step, workers)

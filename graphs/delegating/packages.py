@@ -22,11 +22,11 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from troupe.agents.brief import fence
-from troupe.agents.contracts import Brief, Deliverable, Failed, Ok, Outcome, Reason, Value
+from troupe.agents.contracts import Brief, Deliverable, Failed, Judgement, Ok, Outcome, Reason, Value
 from troupe.agents.events import Judged, Notice
 from troupe.agents.race import lost
 from troupe.agents.text import shorten, summary
-from troupe.graphs.asking import ask_about
+from troupe.graphs.asking import PERSON, ask_about
 from troupe.graphs.delegating.alignment import (
     Alignment,
     Criterion,
@@ -37,10 +37,12 @@ from troupe.graphs.delegating.alignment import (
     unjudged,
 )
 from troupe.graphs.delegating.delegation import Directive, Package
-from troupe.graphs.delegating.guidance import ESCALATIONS, PERSON, Answer, Escalated, binding, bounded, ladder, raised
+from troupe.graphs.delegating.guidance import ESCALATIONS, Answer, Escalated, binding, bounded, ladder, raised
 from troupe.graphs.delegating.levels import Levels
 from troupe.graphs.gates import Gate, gate
+from troupe.graphs.hearing import heard
 from troupe.graphs.node import Choice, Here, Node, now
+from troupe.graphs.recovering import adapted_before, failure_question, may_be_asked, settled_by
 from troupe.graphs.state import SNAPSHOT_EVERY, TeamState, merge_latest, part
 from troupe.graphs.step import Step
 from troupe.graphs.wiring import Ways, answered_way, judged_way
@@ -50,7 +52,6 @@ from troupe.graphs.work import (
     brief_for,
     conversation,
     deliver,
-    heard,
     judge,
     noted,
     progress,
@@ -137,7 +138,10 @@ class _Bench(Place):
         own = {one.name for one in self.levels.managers}
         needs = [name for name in results if name not in own]
         earlier = [*self.levels.managers, *(self.levels.step(name.rpartition(".")[0]).named(name) for name in needs)]
-        return replace(self, step=step, index=index, total=total, earlier=earlier, needs=needs, guidance=_told)
+        judges = [one.agent.name for one in self.levels.managers]
+        return replace(
+            self, step=step, index=index, total=total, earlier=earlier, needs=needs, guidance=_told, judges=judges
+        )
 
 
 class Workshop:
@@ -264,7 +268,9 @@ class Workshop:
         update = await deliver(self.place, brief, state, here.within(package.step))
         done: Deliverable = update["deliverables"][package.step]
         if done.status in ("failed", "skipped"):
-            return {**update, "way": "failed"}
+            if not (self.step.recovered.ask and may_be_asked(done)):
+                return {**update, "way": "failed"}
+            return {**update, **self._open(self._failed(package, done, state), state)}
         # A version that is only the one before it again: its author could not be reached.
         stuck = before is not None and done.status == "partial" and done.content == before.content
         update["stuck"], update["way"] = stuck, "submitted"
@@ -342,7 +348,11 @@ class Workshop:
             round=done.rounds,
         )
         schema = alignment_schema(tuple(criteria))
-        return await here.call(self.levels.step(package.by).agent, brief, state, purpose="review", schema=schema)
+        judge = self.levels.step(package.by)
+        authors = [done.agent, self.step.agent.name]  # nobody judges their own work, neither in another's place
+        return await here.call(
+            judge.agent, brief, state, purpose="review", schema=schema, recovery=judge.recovered, but=authors
+        )
 
     def _misaligned(self, package: Package, found: Mapping[str, Criterion], feedback: str, state: Any) -> Escalated:
         """The engine's own question, about work that reworks did not mend."""
@@ -356,6 +366,11 @@ class Workshop:
             question=f"After {rounds} of work the result is not as it must be:\n{complaint(found, feedback)}",
             directive=next((label for label in unmet if label in state["directives"]), ""),
         )
+
+    def _failed(self, package: Package, done: Deliverable, state: Any) -> Escalated:
+        """The engine's own question to a person, about work that failed for everybody who was turned to."""
+        number = len(state.get("escalations", {})) + 1
+        return Escalated(id=f"{package.id}/E{number}", package=package.id, kind="failure", question=why(done))
 
     async def _escalate(self, state: Any, here: Here) -> dict[str, Any]:
         """Ask the next one above."""
@@ -379,8 +394,10 @@ class Workshop:
             conversation=conversation(state),
             round=done.rounds,
         )
-        agent = self.levels.step(who).agent
-        outcome = await here.call(agent, brief, state, purpose="decide", schema=Answer)
+        above, own = self.levels.step(who), self.step.agent.name
+        outcome = await here.call(
+            above.agent, brief, state, purpose="decide", schema=Answer, recovery=above.recovered, but=[own]
+        )
         done = done.but(usage=done.usage + outcome.usage)
         update: dict[str, Any] = {"deliverables": {package.step: done}}
         asked = one.model_copy(update={"asked": (*one.asked, who)})
@@ -407,9 +424,11 @@ class Workshop:
         package: Package = state["package"]
         one: Escalated = state["escalations"][state["asking"]]
         done: Deliverable = state["deliverables"][package.step]
-        given = heard(_question(one, package, done, here.path(package.step)))
+        if one.kind == "failure":
+            return await self._ask_about_failure(one, done, state, here)
+        given = await heard(_question(one, package, done, here.path(package.step)), state, here)
         asked = one.model_copy(update={"asked": (*one.asked, PERSON)})
-        mine: dict[str, Any] = {"answered_by": PERSON, "guidance": given.text, "why": ""}
+        mine: dict[str, Any] = {"answered_by": given.by, "guidance": given.text, "why": ""}
         if given.kind == "reject":
             reason = Reason(
                 kind="person", message=given.text or f"A person rejected {package.title!r}.", step=package.step
@@ -423,14 +442,36 @@ class Workshop:
             mine["guidance"] = "Accepted as it is." if given.kind == "approve" else "Accepted, as edited."
         else:
             text = given.text or one.recommendation or next(iter(one.options), "") or "Go on as you think best."
-            return self._answered(asked, done, PERSON, text, "")
+            return self._answered(asked, done, given.by, text, "")
         progress(here, state, done, state["spot"][1])
         return {
             "deliverables": {package.step: done},
-            "criteria": _waived(state.get("criteria", {}), done),
+            "criteria": _waived(state.get("criteria", {}), done, given.by),
             "escalations": {one.id: asked.model_copy(update=mine)},
             "asking": "",
             "way": "reject" if done.status == "failed" else "approve",
+        }
+
+    async def _ask_about_failure(self, one: Escalated, failed: Deliverable, state: Any, here: Here) -> dict[str, Any]:
+        adapt = self.step.recovered.adapt
+        given = await heard(failure_question(failed, here.path(failed.step), adapt), state, here)
+        asked = one.model_copy(update={"asked": (PERSON,)})
+        said = Judgement(passed=False, feedback=given.text, by=given.by)
+        key = f"{failed.step}#{failed.rounds}"
+        if given.kind == "approve" and adapt is not None and not adapted_before(failed.step, state):
+            told = "It is to be done in another way."
+            return self._answered(asked, failed, given.by, told, "") | {"verdicts": {key: said.but(decision="adapt")}}
+        if given.kind == "respond":
+            return self._answered(asked, failed, given.by, given.text, "")
+        done, decision = settled_by(given, failed)
+        progress(here, state, done, state["spot"][1])
+        record = asked.model_copy(update={"answered_by": given.by, "guidance": given.text or given.kind})
+        return {
+            "deliverables": {done.step: done},
+            "verdicts": {key: said.but(decision=decision, passed=done.usable)},
+            "escalations": {one.id: record},
+            "asking": "",
+            "way": "approve" if done.usable else "reject",
         }
 
     def _open(self, one: Escalated, state: Any) -> dict[str, Any]:
@@ -439,6 +480,8 @@ class Workshop:
 
     def _next(self, one: Escalated, state: Any) -> str:
         """Who is asked next."""
+        if one.kind == "failure":
+            return PERSON  # nobody above can help where nobody could do it
         rungs = ladder(one, state["package"], state["directives"].get(one.directive), self.levels)
         return next(who for who in rungs if who not in one.asked)
 
@@ -527,17 +570,15 @@ def _question(one: Escalated, package: Package, done: Deliverable, path: str) ->
         "recommendation": one.recommendation,
         "directive": one.directive,
     }
-    return ask_about("\n".join(lines), name, args, path, done.content)
+    return ask_about("\n".join(lines), name, args, path, done.content, done.rounds)
 
 
-def _waived(criteria: Mapping[str, Criterion], done: Deliverable) -> dict[str, Criterion]:
+def _waived(criteria: Mapping[str, Criterion], done: Deliverable, by: str) -> dict[str, Criterion]:
     """What was not met, when a person accepted the work for all that."""
     if done.status != "accepted":
         return {}
     return {
-        name: one.model_copy(
-            update={"met": True, "by": PERSON, "finding": f"A person accepted it. Before: {one.finding}"}
-        )
+        name: one.model_copy(update={"met": True, "by": by, "finding": f"A person accepted it. Before: {one.finding}"})
         for name, one in criteria.items()
         if not one.met
     }

@@ -87,8 +87,9 @@ class Branch:
 
 
 def branch(place: Place, join: Join, siblings: Names, noted: bool = False) -> Branch:
-    """The branch of a step, with a loop of its own where it has a gate."""
-    return Branch(place, join, siblings, noted, loop_of(place) if isinstance(place.step.gate, Gate) else None)
+    """The branch of a step, with a loop of its own where it has a gate, or a person may be asked about it."""
+    looped = isinstance(place.step.gate, Gate) or place.step.recovered.ask
+    return Branch(place, join, siblings, noted, loop_of(place) if looped else None)
 
 
 class LoopState(StepState, total=False):

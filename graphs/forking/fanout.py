@@ -16,6 +16,7 @@ from troupe.agents.agent import Agent
 from troupe.agents.contracts import Brief, Deliverable, Failed, Ok, Outcome, Reason
 from troupe.agents.errors import BuildError
 from troupe.agents.functions import FunctionAgent
+from troupe.agents.limits import WIDEST
 from troupe.agents.notes import Text
 from troupe.agents.text import clean
 from troupe.graphs.adapters import as_agent
@@ -25,7 +26,7 @@ from troupe.graphs.step import Step
 from troupe.graphs.work import Place, brief_for
 from troupe.prompts import load, render
 
-MOST = 1000
+MOST = WIDEST
 
 
 class Items(BaseModel):
@@ -90,17 +91,18 @@ def names(step: Step, count: int) -> list[str]:
 async def split(given: Each, place: Place, state: Any, here: Here) -> dict[str, Any]:
     """Find out the items; a list that cannot be had, is empty or too long is the fan-out's own failed deliverable."""
     name = given.step.name
+    most, bound = here.scope.limits.narrowest(given.most, "most=")
     brief = brief_for(place, state)
     if given.items.can_decide:
-        text = render(load("moves/split", here.scope.prompts), objective=given.step.objective, most=str(given.most))
+        text = render(load("moves/split", here.scope.prompts), objective=given.step.objective, most=str(most))
         asked = brief.model_copy(update={"objective": text})
         outcome = await here.call(given.items, asked, state, purpose="decide", schema=Items)
     else:
         outcome = await here.call(given.items, brief, state)
     items, problem, kind = _read(outcome)
-    if not problem and len(items) > given.most:
-        problem = f"There are {len(items):,} items; the first {given.most:,} are worked on. The bound is most=."
-        kind, items = "limit", items[: given.most]
+    if not problem and len(items) > most:
+        problem = f"There are {len(items):,} items; the first {most:,} are worked on. The bound is {bound}."
+        kind, items = "limit", items[:most]
     update: dict[str, Any] = {"items": {name: items}}
     if problem:
         reason = Reason(kind=kind, message=problem, step=name)

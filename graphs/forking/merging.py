@@ -16,6 +16,7 @@ from troupe.agents.functions import FunctionAgent
 from troupe.graphs.adapters import as_agent
 from troupe.graphs.forking.conflicts import POLICIES, Policy
 from troupe.graphs.gates import Gate
+from troupe.graphs.recovery import Recovery
 from troupe.graphs.step import Step, as_steps
 
 
@@ -27,9 +28,9 @@ class Merge:
     conflicts: Policy | None
     judge: Agent
 
-    def steps(self, gate: Gate | None, engine: Sequence[str]) -> list[Step]:
+    def steps(self, gate: Gate | None, engine: Sequence[str], recovery: Recovery | None = None) -> list[Step]:
         """Who merges, in order."""
-        return as_steps(self.by, gate, engine)
+        return as_steps(self.by, gate, engine, recovery)
 
 
 def merge(by: Any = None, conflicts: Policy | None = None, judge: Any = "sr-architect") -> Merge:

@@ -25,8 +25,8 @@ from troupe.agents.events import Notice
 from troupe.agents.notes import Said, Text
 from troupe.graphs.asking import ask_about
 from troupe.graphs.forking.conflicts import Conflict, Policy, listed
+from troupe.graphs.hearing import heard
 from troupe.graphs.node import Here, now
-from troupe.graphs.work import heard
 from troupe.prompts import load, render
 
 NODE = "resolve"
@@ -58,7 +58,7 @@ async def rule(
 ) -> list[Conflict]:
     """The conflicts, ruled by a policy."""
     if policy == "ask":
-        return [_asked(one, here.path(NODE)) for one in open_]
+        return [await _asked(one, state, here) for one in open_]
     if policy == "confidence":
         return [_surest(one) for one in open_]
     if policy == "judge":
@@ -113,7 +113,7 @@ def _counted(conflict: Conflict, ballots: Mapping[str, Sequence[Ruling]]) -> Con
     return conflict.ruled(leading[0], "vote", f"{most} of {len(votes)} votes ({shown}).")
 
 
-def _asked(conflict: Conflict, path: str) -> Conflict:
+async def _asked(conflict: Conflict, state: Any, here: Here) -> Conflict:
     """Ask a person; a text that is a step's name is a vote for its side, any other is the ruling itself."""
     sides = "\n".join(f"- {step}: {said}" for step, said in conflict.sides.items())
     first = next(iter(conflict.sides))
@@ -121,14 +121,17 @@ def _asked(conflict: Conflict, path: str) -> Conflict:
         f"The team contradicts itself about {conflict.about}:\n{sides}\n"
         f"What holds? Approve for {first!r}, or respond with another name or with what holds."
     )
-    answer = heard(ask_about(text, f"rule on {conflict.about}", {"conflict": conflict.id, **conflict.sides}, path))
+    args = {"conflict": conflict.id, **conflict.sides}
+    versions = sum(state.get("rounds", {}).get(step, 1) for step in conflict.sides)
+    asked = ask_about(text, f"rule on {conflict.about}", args, here.path(NODE), round=versions)
+    answer = await heard(asked, state, here)
     if answer.kind == "reject":
         return conflict.ruled(None, "", answer.text or "A person left it open.")
     if answer.kind == "approve" or not answer.text:
-        return conflict.ruled(first, "a person", "")
+        return conflict.ruled(first, answer.by, "")
     if answer.text.strip() in conflict.sides:
-        return conflict.ruled(answer.text.strip(), "a person", "")
-    return conflict.ruled(None, "a person", "", answer.text)
+        return conflict.ruled(answer.text.strip(), answer.by, "")
+    return conflict.ruled(None, answer.by, "", answer.text)
 
 
 async def _decide(

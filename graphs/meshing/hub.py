@@ -20,6 +20,7 @@ from troupe.agents.contracts import Deliverable, Kept, Reason
 from troupe.agents.matching import described, need
 from troupe.agents.notes import Said, Text
 from troupe.agents.text import fit, shorten, summary, tokens
+from troupe.graphs.asking import PERSON
 from troupe.graphs.builders import BUILDERS
 from troupe.graphs.meshing.assignments import Assignment, Candidate, Lean
 from troupe.graphs.meshing.board import Entry, relevant, written
@@ -114,10 +115,11 @@ class Answered(Lean, Kept):
     text: str = ""
     question: str = ""
     about: str = ""
+    by: str = PERSON
 
     def line(self) -> str:
         """See `Kept`."""
-        return f"{self.question} {self.kind}{f': {self.text}' if self.text else ''}"
+        return f"{self.question} {self.by}: {self.kind}{f': {self.text}' if self.text else ''}"
 
     @property
     def stops(self) -> bool:

@@ -20,6 +20,10 @@ SHORTLIST = 16
 CAPABILITY, LOAD, RECORD, CONTEXT, PRICE = 0.5, 0.2, 0.15, 0.1, 0.05
 """How much each score counts in the total."""
 
+EARLIER = 2.0
+"""How many assignments the record of earlier runs counts for."""
+NOTHING_KNOWN: Mapping[str, float] = {}
+
 _PRICES = {"economy": 1.0, "standard": 0.5, "premium": 0.0}
 
 
@@ -40,10 +44,17 @@ class Standing:
 
 
 def standings(
-    names: Iterable[str], assignments: Mapping[str, Assignment], done: Mapping[str, Deliverable]
+    names: Iterable[str],
+    assignments: Mapping[str, Assignment],
+    done: Mapping[str, Deliverable],
+    history: Mapping[str, float] = NOTHING_KNOWN,
 ) -> dict[str, Standing]:
-    """Everybody's standing: what they delivered, what they have to do, what they know."""
-    found = {name: Standing() for name in names}
+    """Everybody's standing: what they delivered, what they have to do, what they know.
+
+    Args:
+        history: by name, how reliable they were in earlier runs, which counts as much as two assignments of this one.
+    """
+    found = {name: _before(history.get(name)) for name in names}
     for one in assignments.values():
         if (who := found.get(one.agent)) is None or one.dropped:
             continue
@@ -60,6 +71,12 @@ def standings(
         else:
             who.bad += 1
     return found
+
+
+def _before(reliability: float | None) -> Standing:
+    if reliability is None:
+        return Standing()
+    return Standing(good=EARLIER * reliability, bad=EARLIER * (1 - reliability))
 
 
 def price(agent: Agent) -> float:

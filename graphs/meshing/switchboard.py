@@ -11,14 +11,16 @@ from typing import Any
 
 from troupe.agents.contracts import Deliverable, Reason
 from troupe.agents.events import Notice
+from troupe.agents.limits import Limits
 from troupe.agents.text import summary
 from troupe.graphs.builders import BUILDERS
 from troupe.graphs.meshing.assignments import Assignment, Numbers, needless, same, to_do
 from troupe.graphs.meshing.guards import Alarm, Guards, stalled
 from troupe.graphs.meshing.handoffs import circles, objection, packet, wish, wishes
+from troupe.graphs.meshing.history import history
 from troupe.graphs.meshing.hub import NOTICES, Course, Criterion, Decided, Move, Squad, Task
 from troupe.graphs.meshing.matcher import Capabilities, Matcher
-from troupe.graphs.meshing.routing import choose, kept, price, ranked, standings
+from troupe.graphs.meshing.routing import NOTHING_KNOWN, choose, kept, price, ranked, standings
 from troupe.graphs.meshing.standpoint import Standpoint
 from troupe.graphs.node import Here, now
 from troupe.graphs.step import Step
@@ -52,7 +54,7 @@ class Switchboard:
         """Turn the hub's move into assignments."""
         number = str(decided.round)
         state = {**state, "decided": {**(state.get("decided") or {}), number: decided}}
-        round_ = Round(self, Standpoint(state))
+        round_ = Round(self, Standpoint(state), here.scope.limits, await history(self.members, state, here))
         await self._follow(round_, decided, state, here)
         update = round_.update()
         _tell(round_.course.notices, here)
@@ -62,7 +64,7 @@ class Switchboard:
 
     async def route(self, state: Any, here: Here) -> dict[str, Any]:
         """When everything has come back: what peers hand on, or else what comes next."""
-        round_ = Round(self, Standpoint(state))
+        round_ = Round(self, Standpoint(state), here.scope.limits, await history(self.members, state, here))
         round_.hand_on()
         round_.next()
         update = round_.update()
@@ -93,10 +95,13 @@ class Switchboard:
 class Round:
     """One pass of the switchboard: what it gives out, and what it has to say."""
 
-    def __init__(self, board: Switchboard, at: Standpoint) -> None:
+    def __init__(
+        self, board: Switchboard, at: Standpoint, limits: Limits, earlier: Mapping[str, float] = NOTHING_KNOWN
+    ) -> None:
         self.board = board
         self.at = at
         self.guards = board.guards
+        self.width, self.bound = limits.narrowest(self.guards.width, "Guards.width")
         self.before = at.course_of(at.round - 1)
         self.course = at.course if at.course.round == at.round else Course(round=at.round, told=self.before.told)
         self.assignments: dict[str, Assignment] = dict(at.assignments)
@@ -107,7 +112,7 @@ class Round:
         self.numbers = Numbers(at.assignments)
         self.used = at.hops
         self.allowed = at.allowed(board.guards)
-        self.standing = standings(board.members, at.assignments, at.done)
+        self.standing = standings(board.members, at.assignments, at.done, earlier)
 
     def note(self, text: str) -> None:
         """Something that the hub is told."""
@@ -248,8 +253,8 @@ class Round:
             self._drop(one, problem, "error")
         elif last or self.used >= self.allowed:
             self._drop(one, f"Not begun: {self.guards.words('hops')}")
-        elif number >= self.guards.width:
-            self._drop(one, f"Not begun: a round has {self.guards.width} assignments at most (Guards.width).")
+        elif number >= self.width:
+            self._drop(one, f"Not begun: a round has {self.width} assignments at most ({self.bound}).")
         elif len(rounds) >= self.guards.repeats:
             self._drop(one, f"Not begun: {self.guards.words('repeats')}")
             self.alarm("repeats", f"It was {one.agent}: {summary(one.objective, 30)}")

@@ -1,4 +1,4 @@
-"""The record of calls: the same promises in memory and in SQLite."""
+"""The record of calls: the same promises in memory and in every database."""
 
 import asyncio
 import threading
@@ -8,18 +8,20 @@ from typing import Any
 
 import pytest
 
+from tests.support.stores import Place
 from troupe.agents.contracts import NO_USAGE, Tokens, Usage
 from troupe.agents.journal import Journal, Kind, MemoryJournal, Row, root
 from troupe.sqlite import SqliteStore
 
 
-@pytest.fixture(params=["memory", "sqlite", "sqlite under a lease"])
+@pytest.fixture(params=["memory", "sqlite", "sqlite under a lease", "encrypted", "postgres", "postgres under a lease"])
 async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Journal]:
     if request.param == "memory":
         yield MemoryJournal()
         return
-    with SqliteStore(tmp_path / "runs.db") as store:
-        if request.param == "sqlite":
+    where = request.getfixturevalue("database") if "postgres" in request.param else str(tmp_path / "runs.db")
+    with Place(where).open(key="5f" * 32 if request.param == "encrypted" else None) as store:
+        if "lease" not in request.param:
             yield store
             return
         lease = await store.acquire("t")

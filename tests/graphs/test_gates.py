@@ -282,7 +282,7 @@ def test_a_reviewer_that_cannot_be_reached_is_no_reason_to_do_the_work_again() -
         context=context,
         db=":memory:",
     )
-    assert steps_asked(model).count("draft") == 5, "one for the work; the rest are tries to reach the reviewer"
+    assert steps_asked(model).count("draft") == 7, "the work, four tries to reach the reviewer, two backups"
     assert roles_asked(model).count("draft") == 1
     assert result.status == "partial" and result.answer == "one"
     assert result.reason is not None and "The review by qa-engineer failed" in result.reason.message

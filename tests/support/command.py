@@ -108,9 +108,10 @@ class Shell:
         number, report = self._order(args, env, (given, out_end, err_end))
         return Process(number, report, out, err)
 
-    def terminal(self, *args: str, **env: str) -> tuple[int, str]:
-        """Run a command in a terminal; its exit code, and everything that it wrote there."""
+    def terminal(self, *args: str, typed: str = "", **env: str) -> tuple[int, str]:
+        """Run a command in a terminal where somebody types; its exit code, and everything that it wrote there."""
         ours, theirs = pty.openpty()
+        os.write(ours, typed.encode())
         settings = {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40", **env}
         number, report = self._order(args, settings, (theirs, os.dup(theirs), os.dup(theirs)), terminal=True)
         done = Process(number, report, ours, ours).end()

@@ -381,7 +381,7 @@ def test_a_signal_before_the_run_began_is_no_traceback(shell: Shell, number: int
     process.signal(number)
     done = process.end()
     assert (done.code, "Traceback" in done.err, done.out) == (code, False, "")
-    assert shell("runs", "--json").json == {"runs": []}
+    assert shell("runs", "--json").json["runs"] == []
 
 
 def test_a_run_whose_process_was_killed_is_shown_as_stopped_and_can_be_resumed(
@@ -459,7 +459,7 @@ def test_rollback_redoes_a_step_and_what_follows(shell: Shell) -> None:
 
 
 def test_a_real_run_goes_on_with_its_own_models_and_never_simulated(shell: Shell) -> None:
-    with OpenAIServer(["first", status(500, "down"), "second", "third", "fourth", "fifth"]) as server:
+    with OpenAIServer(["first", status(401, "not today"), "second", "third", "fourth", "fifth"]) as server:
         env = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "test", "TROUPE_RETRIES": "0"}
         failed = shell("run", "sequential", "x", *MODEL, "--thread", "t", "--json", **env)
         assert (failed.code, failed.json["simulated"]) == (3, False)

@@ -74,7 +74,7 @@ def test_show_tells_exactly_what_a_step_sent_and_received_per_attempt_without_se
         ("request", "review", 1),
     ]
     broken, asked, looked, answered, _ = told
-    assert "it broke" in broken["received"]["error"]
+    assert "it broke" in broken["received"]["message"]
     assert [one["role"] for one in asked["sent"]["messages"]] == ["system", "user"]
     assert "Where is 42?" in asked["sent"]["messages"][1]["text"]
     assert asked["received"]["tool_calls"] == [{"name": "lookup", "args": {"order": "42"}}]
@@ -134,7 +134,7 @@ def test_draw_writes_a_self_contained_svg_or_mermaid(shell: Shell) -> None:
 
 def test_runs_lists_every_run_newest_first(shell: Shell) -> None:
     nothing = shell("runs", "--json")
-    assert nothing.json == {"runs": []}
+    assert nothing.json == {"runs": [], "bytes": 0, "database_bytes": 0}
     assert not (shell.folder / "home/state").exists()  # looking makes no database
     for thread in ("a", "b"):
         shell("run", "desk.py:team", f"task of {thread}", "--thread", thread)

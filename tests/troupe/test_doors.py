@@ -161,7 +161,7 @@ def test_the_budget_is_kept_over_a_real_connection(monkeypatch: pytest.MonkeyPat
     with OpenAIServer([text("one", usage=Usage(0, 10_000)), text("two", usage=Usage(0, 10_000))]) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         monkeypatch.setenv("OPENAI_API_KEY", "test")
-        result = run(sequential(A, B, C), "x", model="openai:gpt-4o-mini", budget=1.5 * 10_000 * PRICE, db=db)
+        result = run(sequential(A, B, C), "x", model="openai:gpt-4o-mini", budget=2.5 * 10_000 * PRICE, db=db)
         assert (result.status, result.answer) == ("partial", "two")
         assert result.reason is not None and result.reason.kind == "limit"
         assert result.usage.usd == pytest.approx(2 * 10_000 * PRICE)
@@ -306,14 +306,20 @@ def test_every_shape_of_an_answer_is_understood(
 def test_an_answer_by_id_is_for_that_question_only(db: Path) -> None:
     result, model = waiting(db)
     (question,) = result.waiting
-    with pytest.raises(InputError, match="was not understood"):
+    with pytest.raises(InputError, match=f"does not ask '0+'. Open questions: {question.id}"):
         resume("t", {"0" * 32: "approve"}, target=ASKING, model=model, db=db)
-    assert usable(resume("t", {question.id: "approve"}, target=ASKING, model=model, db=db)).answer == "three"
+    done = resume("t", {question.id: "approve"}, target=ASKING, model=model, db=db)
+    assert usable(done).answer == "three"
     with pytest.raises(InputError, match="Run t asks nothing"):
-        resume("t", {question.id: "approve"}, target=ASKING, model=model, db=db)
+        resume("t", "approve", target=ASKING, model=model, db=db)
 
 
-@pytest.mark.parametrize("nonsense", [42, {}, [], {"type": "dance"}, "", " ", {"decisions": []}], ids=str)
+NONSENSE: list[Any] = [
+    42, {}, [], {"type": "dance"}, "", " ", {"decisions": []}, {"decisions": [True, True]}, {"type": "edit"}, {"by": 7},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE, ids=str)
 def test_an_answer_that_is_not_understood_leaves_the_question_open(nonsense: Any, db: Path) -> None:
     result, model = waiting(db)
     with pytest.raises(InputError, match="was not understood"):

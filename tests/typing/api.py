@@ -22,11 +22,14 @@ from troupe import (
     Conflict,
     Deliverable,
     Executor,
+    Fault,
     Gate,
     Guards,
+    Limits,
     NotCompleted,
     Notes,
     Reason,
+    Recovery,
     Result,
     Role,
     SimulatedChatModel,
@@ -37,7 +40,9 @@ from troupe import (
     TeamState,
     Usage,
     Verdict,
+    adelete,
     agent,
+    aprune,
     aresume,
     arollback,
     arun,
@@ -46,7 +51,9 @@ from troupe import (
     conclusion,
     contains,
     current_call,
+    delete,
     each,
+    error_log,
     first,
     gate,
     hierarchical,
@@ -55,6 +62,7 @@ from troupe import (
     mesh,
     non_empty,
     parallel,
+    prune,
     quorum,
     read_role,
     read_roles,
@@ -72,6 +80,7 @@ from troupe.agents.call import Call
 from troupe.agents.chat import ChatAgent
 from troupe.agents.events import Event, RunFinished, Token
 from troupe.agents.models.scripted import ScriptedChatModel
+from troupe.retention import Removed
 
 
 class Ticket(BaseModel):
@@ -190,15 +199,19 @@ assert_type([one.question for one in result.waiting], list[str])
 assert_type(result.raise_unless_completed(), Result)
 assert_type(result.to_json(), dict[str, Any])
 if result.status == "waiting":
-    assert_type(resume(result.run, "approve"), Result)
+    assert_type(resume(result.run, "approve", accept_changes=True), Result)
 assert_type(resume(result.run, {"id": True}, target=team), Result)
-assert_type(rollback(result.run, "filing"), Result)
+assert_type(rollback(result.run, "filing", wait=False), Result)
+assert_type(delete(result.run, db=Path("runs.db")), Removed)
+assert_type(prune("30d", db="postgresql://ada@127.0.0.1/runs", dry_run=True), Removed)
 if result.status == "done":  # type: ignore[comparison-overlap]
     raise NotCompleted("there is no such status")
 
 script = scripted({"triage": ["draft", "better"], "qa-engineer": [Verdict(passed=False, feedback="no id")]})
 assert_type(script, ScriptedChatModel)
 run(team, "hi", model=script, db=":memory:")
+run(team, "hi", cache=True, context=TeamContext(cache=3600, limits=Limits(calls=500, payload=1_000_000)))
+Limits(call=1)  # type: ignore[call-arg]
 run(team, "hi", model={"economy": script, "premium": SimulatedChatModel(seed=7)})
 run(team, "hi", context=Ours(tenant="x", executor=Executor(cap=4, retries=1, timeout=30)), store=InMemoryStore())
 assert_type(replay(result), ScriptedChatModel)
@@ -209,6 +222,8 @@ async def everything_async() -> None:
     assert_type(await arun(team, "hi", thread="7", listeners=[print], stop=asyncio.Event()), Result)
     assert_type(await aresume("7", True), Result)
     assert_type(await arollback("7", "triage"), Result)
+    assert_type(await adelete("7"), Removed)
+    assert_type(await aprune(3600), Removed)
     await arun(team, "hi", budjet=1)  # type: ignore[call-arg]
     events: AsyncIterator[Event] = astream(team, "hi", thread="7")
     async for event in events:
@@ -257,6 +272,16 @@ def forking() -> None:
     assert_type(hierarchical("sr-architect", ["security-engineer"], writer, width=3, reworks=0), TeamGraph)
     assert_type(mesh([writer, "qa-engineer"], "agent-architect", guards=Guards(hops=4, then="ask")), TeamGraph)
     Guards(then="stop")  # type: ignore[arg-type]
+
+
+def recovered(result: Result) -> None:
+    careful = Recovery(retries=1, backups=["sr-architect"], models=["openai:gpt-5-mini"], ask=True, adapt="guide")
+    step = Step("qa-engineer", optional=True, recovery=careful)
+    assert_type(sequential(step, recovery=Recovery(pattern="hierarchical", hand_over=False)), TeamGraph)
+    Recovery(adapt="drop")  # type: ignore[arg-type]
+    for one in result["qa-engineer"].tried:
+        assert_type(one.line(), str)
+    assert_type(error_log(result.run), list[Fault])
 
 
 def forked(result: Result) -> None:

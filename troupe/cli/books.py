@@ -4,55 +4,55 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from troupe.cli import output
 from troupe.cli.ending import Ending
-from troupe.view.words import duration, line, money
+from troupe.view.words import counted, duration, line, money, size
 
 if TYPE_CHECKING:
     from troupe.result import Result
-    from troupe.sqlite import SqliteStore, Turn
+    from troupe.store.base import Store
+    from troupe.store.turns import Turn
 
 T = TypeVar("T")
 
 
 @asynccontextmanager
-async def opened(db: Path | None) -> AsyncIterator[SqliteStore | None]:
+async def opened(db: str | None) -> AsyncIterator[Store | None]:
     """The database, or None where there is none yet."""
-    from troupe.checkpoints import default_path, sqlite
+    from troupe.checkpoints import default_place, is_missing, store_at
 
-    path = db or default_path()
-    if not path.exists():
+    place = db or default_place()
+    if is_missing(place):
         yield None
         return
-    store = await asyncio.to_thread(sqlite, path)
+    store = await asyncio.to_thread(store_at, place)
     try:
         yield store
     finally:
         await asyncio.to_thread(store.close)
 
 
-def must_exist(db: Path | None, run: str) -> None:
+def must_exist(db: str | None, run: str) -> None:
     """Refuse to look for a run in a database that is not there.
 
     Raises:
         UnknownRun: there is none.
     """
     from troupe.agents.errors import UnknownRun
-    from troupe.checkpoints import default_path
+    from troupe.checkpoints import default_place, is_missing
 
-    path = db or default_path()
-    if not path.exists():
-        raise UnknownRun(f"There is no run {run!r}: there is no database {path} yet. Is another one meant (--db)?")
+    place = db or default_place()
+    if is_missing(place):
+        raise UnknownRun(f"There is no run {run!r}: there is no database {place} yet. Is another one meant (--db)?")
 
 
-def is_kept(run: str, db: Path | None) -> bool:
+def is_kept(run: str, db: str | None) -> bool:
     """Whether there is such a run."""
 
     async def found() -> bool:
@@ -60,20 +60,6 @@ def is_kept(run: str, db: Path | None) -> bool:
             return store is not None and bool(await store.turns(run))
 
     return asyncio.run(found())
-
-
-def must_ask(db: Path | None, run: str, question: str) -> None:
-    """Refuse an answer to a question that the run does not ask.
-
-    Raises:
-        InputError: it is not open.
-    """
-    from troupe.agents.errors import InputError
-
-    result, _ = read(_standing(db, run))
-    ids = [one.id for one in result.waiting]
-    if question not in ids:
-        raise InputError(f"Run {run} does not ask {question!r}. Open questions: {', '.join(ids) or 'none'}.")
 
 
 def read(work: Coroutine[Any, Any, T]) -> T:
@@ -87,22 +73,36 @@ def read(work: Coroutine[Any, Any, T]) -> T:
 # --- all runs -------------------------------------------------------------------------------------------------------
 
 
-def show_runs(db: Path | None, as_json: bool) -> None:
-    """The last turn of every run, newest first."""
-    rows = asyncio.run(_turns(db))
+def show_runs(db: str | None, as_json: bool) -> None:
+    """The last turn of every run, newest first, and what they take up."""
+    rows, sizes, whole = asyncio.run(_measured(db))
     if as_json:
-        output.as_json({"runs": [turn_json(turn, status) for turn, status in rows]})
+        runs = [{**turn_json(turn, status), "bytes": sizes.get(turn.thread, 0)} for turn, status in rows]
+        output.as_json({"runs": runs, "bytes": sum(sizes.values()), "database_bytes": whole})
     elif not rows:
         output.note("There are no runs yet. Begin with: troupe run sequential 'TASK'")
     else:
         output.table(
-            ["RUN", "WORKFLOW", "TURN", "STATUS", "STARTED", "TOOK", "USD", "TASK"],
-            [(turn.thread, turn.workflow, *_cells(turn, status)) for turn, status in rows],
-            spare=("STARTED", "TURN", "TOOK"),
+            ["RUN", "WORKFLOW", "TURN", "STATUS", "STARTED", "TOOK", "USD", "SIZE", "TASK"],
+            [
+                (turn.thread, turn.workflow, *cells, size(sizes.get(turn.thread, 0)), task)
+                for turn, status in rows
+                for *cells, task in [_cells(turn, status)]
+            ],
+            spare=("STARTED", "TURN", "TOOK", "SIZE"),
         )
+        output.note(f"{counted(len(rows), 'run')}, {size(sum(sizes.values()))} in a database of {size(whole)}")
 
 
-def show_history(run: str, db: Path | None, as_json: bool) -> None:
+async def _measured(db: str | None) -> tuple[list[tuple[Turn, str]], Mapping[str, int], int]:
+    async with opened(db) as store:
+        if store is None:
+            return [], {}, 0
+        turns = [(await _paid(store, turn), await standing(store, turn)) for turn in await store.turns()]
+        return turns, await store.sizes(), await store.threaded(store.size)
+
+
+def show_history(run: str, db: str | None, as_json: bool) -> None:
     """Every turn of a run, oldest first."""
     must_exist(db, run)
     rows = asyncio.run(_turns(db, run))
@@ -114,17 +114,15 @@ def show_history(run: str, db: Path | None, as_json: bool) -> None:
         )
 
 
-async def _turns(db: Path | None, run: str | None = None) -> list[tuple[Turn, str]]:
+async def _turns(db: str | None, run: str) -> list[tuple[Turn, str]]:
     async with opened(db) as store:
-        if store is None:
-            return []
-        if run is not None:
-            await store.last(run)  # says so if there is none
+        assert store is not None  # noqa: S101 - must_exist() was asked before
+        await store.last(run)  # says so if there is none
         turns = await store.turns(run)
         return [(await _paid(store, turn), await standing(store, turn)) for turn in turns]
 
 
-async def _paid(store: SqliteStore, turn: Turn) -> Turn:
+async def _paid(store: Store, turn: Turn) -> Turn:
     """The turn with what it cost so far: that is written at its end, and the journal knows it before."""
     return replace(turn, usage=await store.spent(root_of(turn))) if turn.status == "running" else turn
 
@@ -134,7 +132,7 @@ def root_of(turn: Turn) -> str:
     return f"{quote(turn.thread, safe='')}/{turn.turn}"
 
 
-async def standing(store: SqliteStore, turn: Turn) -> str:
+async def standing(store: Store, turn: Turn) -> str:
     """A turn's status; one that nobody works on any more is stopped, whatever it says."""
     return "stopped" if turn.status == "running" and await store.holder(turn.thread) is None else turn.status
 
@@ -177,7 +175,7 @@ def _clock(at: float) -> str:
 # --- one run --------------------------------------------------------------------------------------------------------
 
 
-def show_run(run: str, db: Path | None, as_json: bool) -> None:
+def show_run(run: str, db: str | None, as_json: bool) -> None:
     """A run's last turn: its steps, its answer, and what can be done now."""
     must_exist(db, run)
     result, turn = read(_standing(db, run))
@@ -217,7 +215,8 @@ def _show_steps(result: Result) -> None:
         score = "" if done.score is None else f"{done.score:.2f}"
         usd = "-" if result.simulated else money(done.usage.usd)
         said = done.reason.message if done.reason else done.content
-        used = (str(done.rounds), score, str(done.usage.calls), duration(done.usage.seconds), usd)
+        calls = f"{done.usage.calls}{f' +{done.usage.cached} cached' if done.usage.cached else ''}"
+        used = (str(done.rounds), score, calls, duration(done.usage.seconds), usd)
         rows.append((path, done.agent, done.status, *used, line(said, 200)))
     header = ["STEP", "AGENT", "STATUS", "ROUND", "SCORE", "CALLS", "TOOK", "USD", ""]
     output.table(header, rows, spare=("AGENT", "CALLS", "TOOK", "ROUND"))
@@ -235,7 +234,7 @@ def _show_record(result: Result) -> None:
             output.out(f"- {line(text, 500)}")
 
 
-async def _standing(db: Path | None, run: str) -> tuple[Result, Turn]:
+async def _standing(db: str | None, run: str) -> tuple[Result, Turn]:
     """A run as its graph sees it; where that cannot be imported, as the books do."""
     from troupe.agents.errors import StoreError, TroupeError
     from troupe.doors import ainspect
@@ -252,7 +251,7 @@ async def _standing(db: Path | None, run: str) -> tuple[Result, Turn]:
             return await recorded(store, turn), turn
 
 
-async def recorded(store: SqliteStore, turn: Turn) -> Result:
+async def recorded(store: Store, turn: Turn) -> Result:
     """A turn as the journal and the last checkpoint know it, without its graph."""
     from troupe.agents.contracts import Deliverable, Reason
     from troupe.questions import read_question

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from troupe.cli import output
+from troupe.cli.options import Db, Json, Question, RunId, Wishes, Yes, wishing
 
 HELP = (
     "Teams of LLM agents on LangGraph: run them, watch them, and go on where they stopped.\n\n"
@@ -19,7 +20,7 @@ EXITS = (
     "Exit codes: 0 completed, 1 failed, 2 usage (also unknown names, an empty task, bad settings), 3 partial, "
     "4 partial because of a limit, 5 waiting for a person, 130 or 143 stopped by a signal (go on with: troupe resume)."
 )
-WORK, DECIDE, LOOK, BEGIN = "Run", "Answer a run that waits", "Look", "Set up"
+WORK, DECIDE, LOOK, KEEP, BEGIN = "Run", "Answer a run that waits", "Look", "Delete", "Set up"
 
 app = typer.Typer(
     name="troupe",
@@ -29,24 +30,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-RunId = Annotated[
-    str, typer.Argument(metavar="RUN", help="The run's id, as `troupe runs` lists it.", show_default=False)
-]
-Question = Annotated[
-    str | None, typer.Argument(metavar="ID", help="The question, if there are several.", show_default=False)
-]
-Model = Annotated[
-    str | None, typer.Option(metavar="SPEC", help="As provider:name, for every tier; e.g. openai:gpt-5-mini.")
-]
-Budget = Annotated[float | None, typer.Option(metavar="USD", min=0, help="The most that this turn may cost.")]
-Deadline = Annotated[float | None, typer.Option(metavar="SECONDS", help="The longest that this turn may take.")]
-Db = Annotated[Path | None, typer.Option(metavar="FILE", help="The database of runs.", dir_okay=False)]
-Out = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Write each step's STEP.md and result.json there.", file_okay=False)
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Plain = Annotated[bool, typer.Option("--plain", help="One line per event, also in a terminal.")]
 
 
 def _version(wanted: bool) -> None:
@@ -70,6 +53,7 @@ def _all(
 
 
 @app.command(rich_help_panel=WORK)
+@wishing("accept_changes", "by", "target")
 def run(
     workflow: Annotated[
         str,
@@ -81,104 +65,78 @@ def run(
         str,
         typer.Argument(metavar="TASK", help="What is to be done; - reads it from standard input.", show_default=False),
     ],
-    model: Model = None,
+    wishes: Wishes,
     thread: Annotated[
         str | None, typer.Option(metavar="ID", help="The run's id; one that exists gets its next turn.")
     ] = None,
-    budget: Budget = None,
-    deadline: Deadline = None,
-    db: Db = None,
-    out: Out = None,
-    as_json: Json = False,
-    plain: Plain = False,
 ) -> None:
     """Run a team to its end. Progress goes to standard error, the answer to standard output."""
-    from troupe.cli.running import Wishes, perform
+    from troupe.cli.running import perform
 
     task = sys.stdin.read().strip() if task == "-" else task
-    wishes = Wishes(model, budget, deadline, db, out, as_json, plain)
     perform("arun", workflow, task, wishes=wishes, workflow=workflow, thread=thread)
 
 
 @app.command(rich_help_panel=WORK)
-def resume(
-    run: RunId,
-    model: Model = None,
-    budget: Budget = None,
-    deadline: Deadline = None,
-    db: Db = None,
-    out: Out = None,
-    as_json: Json = False,
-    plain: Plain = False,
-) -> None:
-    """Go on with a run that was stopped or crashed, with its own models unless told otherwise."""
-    _go_on(run, None, None, model, budget, deadline, db, out, as_json, plain)
+@wishing()
+def resume(run: RunId, wishes: Wishes) -> None:
+    """Go on with a run that was stopped or crashed, with its own models unless told otherwise.
+
+    Where it waits for a person, and somebody sits at the terminal, its questions are asked here.
+    """
+    _go_on(run, wishes)
 
 
 @app.command(rich_help_panel=WORK)
+@wishing("by")
 def rollback(
     run: RunId,
     to: Annotated[str, typer.Option(metavar="STEP", help="The first step that is done again.", show_default=False)],
-    model: Model = None,
-    budget: Budget = None,
-    deadline: Deadline = None,
-    db: Db = None,
-    out: Out = None,
-    as_json: Json = False,
-    plain: Plain = False,
+    wishes: Wishes,
 ) -> None:
     """Redo a step and everything after it; what came before is kept."""
     from troupe.cli.books import must_exist
-    from troupe.cli.running import Wishes, perform
+    from troupe.cli.running import perform
 
-    must_exist(db, run)
-    perform("arollback", run, to, wishes=Wishes(model, budget, deadline, db, out, as_json, plain))
+    must_exist(wishes.db, run)
+    perform("arollback", run, to, wishes=wishes)
 
 
 # --- answer ---------------------------------------------------------------------------------------------------------
 
 
 @app.command(rich_help_panel=DECIDE)
+@wishing()
 def approve(
     run: RunId,
+    wishes: Wishes,
     question: Question = None,
     edit: Annotated[
         typer.FileText | None,
         typer.Option(metavar="FILE", encoding="utf-8", help="Accept this text in place of the work; - reads it."),
     ] = None,
-    model: Model = None,
-    budget: Budget = None,
-    deadline: Deadline = None,
-    db: Db = None,
-    out: Out = None,
-    as_json: Json = False,
-    plain: Plain = False,
 ) -> None:
     """Accept the work that the run asks about, and go on."""
     answer: Any = {"type": "approve"} if edit is None else {"type": "edit", "message": _text_of(edit)}
-    _go_on(run, question, answer, model, budget, deadline, db, out, as_json, plain)
+    _go_on(run, wishes, question, answer)
 
 
 @app.command(rich_help_panel=DECIDE)
+@wishing()
 def reject(
     run: RunId,
+    wishes: Wishes,
     question: Question = None,
     message: Annotated[
         str, typer.Option("--message", "-m", metavar="WHY", help="Why; goes into the run's reason.")
     ] = "",
-    model: Model = None,
-    budget: Budget = None,
-    deadline: Deadline = None,
-    db: Db = None,
-    out: Out = None,
-    as_json: Json = False,
-    plain: Plain = False,
 ) -> None:
     """Refuse the work that the run asks about, and go on to the run's end."""
-    _go_on(run, question, {"type": "reject", "message": message}, model, budget, deadline, db, out, as_json, plain)
+    _go_on(run, wishes, question, {"type": "reject", "message": message})
 
 
 @app.command(rich_help_panel=DECIDE)
+@wishing()
 def answer(
     run: RunId,
     words: Annotated[
@@ -187,13 +145,7 @@ def answer(
             metavar="[ID] TEXT", help="The question, if there are several, and what to say.", show_default=False
         ),
     ],
-    model: Model = None,
-    budget: Budget = None,
-    deadline: Deadline = None,
-    db: Db = None,
-    out: Out = None,
-    as_json: Json = False,
-    plain: Plain = False,
+    wishes: Wishes,
 ) -> None:
     """Answer the question that the run asks (about work: what to change), and go on."""
     if len(words) > 2:
@@ -201,19 +153,18 @@ def answer(
     *ids, text = words
     if not text.strip():
         raise typer.BadParameter("The text is empty.", param_hint="TEXT")
-    _go_on(run, ids[0] if ids else None, text, model, budget, deadline, db, out, as_json, plain)
+    _go_on(run, wishes, ids[0] if ids else None, {"answer": text})
 
 
-def _go_on(run: str, question: str | None, answer: Any, *wishes: Any) -> None:
-    from troupe.cli.books import must_ask, must_exist
-    from troupe.cli.running import Wishes, perform
+def _go_on(run: str, wishes: Wishes, question: str | None = None, answer: Any = None) -> None:
+    from troupe.cli.books import must_exist
+    from troupe.cli.running import perform
 
-    told = Wishes(*wishes)
-    must_exist(told.db, run)
-    if question is not None:
-        must_ask(told.db, run, question)
-        answer = {question: answer}
-    perform("aresume", run, answer, wishes=told)
+    must_exist(wishes.db, run)
+    if answer is not None:
+        answer |= {"id": question} if question is not None else {}
+        answer |= {"by": wishes.by} if wishes.by else {}
+    perform("aresume", run, answer, wishes=wishes, interactive=answer is None and not wishes.json)
 
 
 def _text_of(file: typer.FileText) -> str:
@@ -295,13 +246,20 @@ def runs(
         str | None, typer.Argument(metavar="RUN", help="One run, as its last turn stands.", show_default=False)
     ] = None,
     history: Annotated[bool, typer.Option("--history", help="All turns of the run.")] = False,
+    errors: Annotated[
+        bool, typer.Option("--errors", help="What failed in the run; without RUN, who fails and on what, over all.")
+    ] = False,
     db: Db = None,
     as_json: Json = False,
 ) -> None:
     """The runs that are kept; or one of them."""
     from troupe.cli import books
 
-    if run is None:
+    if errors:
+        from troupe.cli import faults
+
+        faults.show(run, db, as_json)
+    elif run is None:
         if history:
             raise typer.BadParameter("Name the run: troupe runs RUN --history.", param_hint="--history")
         books.show_runs(db, as_json)
@@ -309,6 +267,31 @@ def runs(
         books.show_history(run, db, as_json)
     else:
         books.show_run(run, db, as_json)
+
+
+@app.command(rich_help_panel=KEEP)
+def delete(run: RunId, yes: Yes = False, db: Db = None, as_json: Json = False) -> None:
+    """Delete a run, and all that was recorded of it. One that is being worked on stays."""
+    from troupe.cli.removal import delete_run
+
+    delete_run(run, db, yes, as_json)
+
+
+@app.command(rich_help_panel=KEEP)
+def prune(
+    older_than: Annotated[
+        str,
+        typer.Option(metavar="TIME", help="Since they were last worked on: 30d, 12h, 45m, 1d12h.", show_default=False),
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which.")] = False,
+    yes: Yes = False,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Delete the runs that nobody has worked on for a while; those that wait for a person, too."""
+    from troupe.cli.removal import prune_runs
+
+    prune_runs(older_than, db, dry_run, yes, as_json)
 
 
 # --- set up ---------------------------------------------------------------------------------------------------------

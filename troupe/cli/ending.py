@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +39,7 @@ class Ending:
     `workflow` is what a new run was started with; people are then told what they can do next.
     """
 
-    db: Path | None = None
+    db: str | None = None
     folder: Path | None = None
     json: bool = False
     workflow: str | None = None
@@ -69,6 +70,7 @@ class Ending:
         """How it ended, what it cost, and what is missing."""
         used = result.usage
         parts = [counted(len(result.deliverables), "step"), counted(used.calls, "call")]
+        parts += [f"{used.cached:,} cached"] if used.cached else []
         parts += [duration(seconds)] if seconds is not None else []
         parts += ["simulated" if result.simulated else money(used.usd)]
         lines = [f"{result.status}: {', '.join(parts)}"]
@@ -99,6 +101,9 @@ class Ending:
         """A question, what it is about, and the commands that answer it."""
         shown = ["", *asked.content.splitlines()] if asked.content else []
         lines = [*shown, "", f"question   {line(asked.question)}"]
+        if asked.expires is not None:
+            until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(asked.expires))
+            lines.append(f"until      {until}; after that it is asked again by: {self.command('resume', result.run)}")
         name = [asked.id] if len(result.waiting) > 1 else []
         ways = {
             "approve": self.command("approve", result.run, *name),
@@ -114,8 +119,14 @@ class Ending:
 
     def command(self, *words: str) -> str:
         """A command as a shell takes it, on the same database."""
-        where = ["--db", str(self.db)] if self.db is not None else []
+        where = ["--db", _shown(self.db)] if self.db is not None else []
         return shlex.join([program(), *words, *where])
+
+
+def _shown(db: str) -> str:
+    from troupe.checkpoints import shown
+
+    return shown(db)
 
 
 def _invitation(workflow: str, task: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from troupe.agents.journal import Row
 
 
-def show_step(run: str, step: str, turn: int | None, db: Path | None, as_json: bool) -> None:
+def show_step(run: str, step: str, turn: int | None, db: str | None, as_json: bool) -> None:
     """Everything that the calls of a step said and heard, without credentials."""
     from troupe.cli.books import must_exist
 
@@ -29,11 +28,11 @@ def show_step(run: str, step: str, turn: int | None, db: Path | None, as_json: b
         return
     for one in exchanges:
         _show(one)
-    if not any(one["kind"] != "outcome" for one in exchanges):
+    if not any(map(_is_exchange, exchanges)):
         output.note("No model was asked: the step is a function or a graph.")
 
 
-async def _rows(run: str, step: str, turn: int | None, db: Path | None) -> tuple[int, list[Row]]:
+async def _rows(run: str, step: str, turn: int | None, db: str | None) -> tuple[int, list[Row]]:
     from troupe.agents.errors import InputError, UnknownName
     from troupe.cli.books import opened
 
@@ -70,17 +69,23 @@ def read(rows: Sequence[Row]) -> list[dict[str, Any]]:
                 "seconds": round(row.seconds, 3),
                 "tokens": {"input": row.usage.tokens.input, "output": row.usage.tokens.output},
                 "usd": row.usage.usd,
+                "cached": bool(row.usage.cached),
                 "sent": _without_secrets(_sent(row)),
                 "received": _without_secrets(_received(row)),
             }
         )
     # A call's outcome repeats its last reply; it says something only where no model was asked.
-    asked = [one for one in found if one["kind"] != "outcome"]
-    return asked or found
+    return [one for one in found if one["kind"] != "outcome"] if any(map(_is_exchange, found)) else found
+
+
+def _is_exchange(one: dict[str, Any]) -> bool:
+    return one["kind"] not in ("outcome", "question", "answer")
 
 
 def _place(row: Row) -> tuple[str, str, str, int]:
     """Request, purpose, agent and round out of `.../step#round/purpose.agent/digest[/request[!attempt]]`."""
+    if row.kind in ("question", "answer"):
+        return "", row.kind, row.agent or "a person", int(row.sent.get("round", 1))
     parts = row.key.partition("!")[0].split("/")
     if row.kind == "outcome":
         parts.append("")
@@ -91,6 +96,8 @@ def _place(row: Row) -> tuple[str, str, str, int]:
 
 def _sent(row: Row) -> Any:
     sent = dict(row.sent or {})
+    if row.kind in ("question", "answer"):
+        return {name: sent[name] for name in ("question", "content", "id") if sent.get(name)}
     sent.pop("seal", None)
     if "messages" in sent:
         sent["messages"] = [_message(one) for one in sent["messages"]]
@@ -99,6 +106,8 @@ def _sent(row: Row) -> Any:
 
 def _received(row: Row) -> Any:
     got = row.received
+    if row.kind == "answer" and isinstance(got, dict) and "type" in got:
+        return {"text": f"{got['type']}: {got['message']}" if got.get("message") else str(got["type"])}
     if row.kind == "outcome":
         return {"text": got.get("content", got)} if isinstance(got, dict) else {"text": got}
     return _message(got) if isinstance(got, dict) and "data" in got else got
@@ -144,10 +153,10 @@ def _show(one: dict[str, Any]) -> None:
         for name, value in sent.items():
             _block(name, _short(value))
     if isinstance(received, dict) and "error" in received:
-        _block("error", str(received["error"]))
+        _block("error", str(received.get("message") or received["error"]))
     elif isinstance(received, dict) and "text" in received:
         _say("received", received)
-    else:
+    elif received is not None:
         _block("received", _short(received))
     output.out("")
 
@@ -158,7 +167,9 @@ def _title(one: dict[str, Any]) -> str:
     if one["attempt"] > 1 or one["kind"] == "failure":
         parts.append(f"attempt {one['attempt']}" + (", failed" if one["kind"] == "failure" else ""))
     parts.append(duration(one["seconds"]))
-    if one["kind"] == "request":
+    if one["cached"]:
+        parts.append("from the cache")
+    elif one["kind"] == "request":
         parts += [f"{one['tokens']['input']:,} tokens in, {one['tokens']['output']:,} out", money(one["usd"])]
     return f"--- {line(' | '.join(parts))} ---"
 

@@ -98,7 +98,7 @@ def begin(folder: Path, as_json: bool) -> None:
     output.note(f"\nNext:\n  cd {folder}\n" + "\n".join(f"  {one}" for one in COMMANDS))
 
 
-def examine(db: Path | None, as_json: bool) -> None:
+def examine(db: str | None, as_json: bool) -> None:
     """How things stand here; exit code 1 if something would keep a run from working."""
     from troupe.doctor import examination
 

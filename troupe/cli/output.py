@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import IO, Any
 
-from troupe.agents.text import redact
+from troupe.agents.text import printable_json, redact
 from troupe.view.words import line, visible
 
 
@@ -38,7 +38,7 @@ def as_json(value: Any) -> None:
     """The one object of `--json`."""
     # Elsewhere than in UTF-8, only escapes are sure to arrive.
     plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    _write(sys.stdout, json.dumps(value, ensure_ascii=plain, indent=2, default=str))
+    _write(sys.stdout, printable_json(json.dumps(value, ensure_ascii=plain, indent=2, default=str)))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], spare: Sequence[str] = ()) -> None:

@@ -12,12 +12,13 @@ import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from troupe.cli import output
+from troupe.cli.asking import ask, can_ask
 from troupe.cli.ending import Ending
+from troupe.cli.options import Wishes
 from troupe.cli.signals import Signals
 
 if TYPE_CHECKING:
@@ -30,25 +31,14 @@ _STEPS = "troupe-steps"
 """What the threads of function steps are called."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What every command that works on a run can be told."""
-
-    model: str | None = None
-    budget: float | None = None
-    deadline: float | None = None
-    db: Path | None = None
-    out: Path | None = None
-    json: bool = False
-    plain: bool = False
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Those that the doors take."""
-        return {"model": self.model, "budget": self.budget, "deadline": self.deadline, "db": self.db}
-
-
-def perform(door: str, *args: Any, wishes: Wishes, workflow: str | None = None, **options: Any) -> NoReturn:
+def perform(
+    door: str,
+    *args: Any,
+    wishes: Wishes,
+    workflow: str | None = None,
+    interactive: bool = False,
+    **options: Any,
+) -> NoReturn:
     """Go through one of the async doors and end the process with the run's exit code.
 
     Args:
@@ -56,6 +46,7 @@ def perform(door: str, *args: Any, wishes: Wishes, workflow: str | None = None, 
         args: for it.
         wishes: for it and for what is shown.
         workflow: what a new run is started with.
+        interactive: whether a run that waits is answered here, where there is a terminal.
         options: more for the door.
 
     Raises:
@@ -64,6 +55,16 @@ def perform(door: str, *args: Any, wishes: Wishes, workflow: str | None = None, 
     if wishes.out is not None:
         _usable(wishes.out)
     ending = Ending(wishes.db, wishes.out, wishes.json, workflow)
+    if door != "arun":
+        options = {**options, "accept_changes": wishes.accept_changes}
+    result, code = _once(door, args, wishes, ending, options)
+    put_off: set[str] = set()
+    while interactive and result.waiting and can_ask() and (answers := ask(result, wishes.by, put_off)):
+        result, code = _once(door, (result.run, answers), wishes, ending, options)
+    sys.exit(code)
+
+
+def _once(door: str, args: Any, wishes: Wishes, ending: Ending, options: Any) -> tuple[Result, int]:
     with _view(wishes) as view, Signals(view.note, ending.command) as signals:
         pool = ThreadPoolExecutor(thread_name_prefix=_STEPS)
         runner = asyncio.Runner()
@@ -81,7 +82,7 @@ def perform(door: str, *args: Any, wishes: Wishes, workflow: str | None = None, 
         if _stuck():
             _exit(code)
         runner.close()
-    sys.exit(code)
+    return result, code
 
 
 def _result(
@@ -89,14 +90,14 @@ def _result(
 ) -> Result:
     with reserved():
         from troupe import doors
-        from troupe.agents.errors import TroupeError
+        from troupe.agents.errors import InputError, TroupeError
 
         work = getattr(doors, door)(*args, **options, listeners=[signals.see, view], stop=signals.stop)
         try:
             result: Result = runner.run(signals.watch(work))
             return result
         except Exception as error:
-            if signals.started is None:
+            if signals.started is None or isinstance(error, InputError):
                 raise
             view.close()
             told = str(error) if isinstance(error, TroupeError) else traceback.format_exc().rstrip()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 
+from troupe.agents.contracts import TURNED_TO
 from troupe.agents.events import (
     Attempt,
     Event,
     Judged,
     Notice,
     Progress,
+    Rerouted,
     RunFinished,
     RunStarted,
     StepFinished,
@@ -55,6 +57,8 @@ def _said(event: Event) -> str | None:
         case Attempt():
             after = "gives up" if event.wait is None else f"again in {duration(event.wait)}"
             return f"attempt {event.number} to {event.purpose} failed ({event.failure}), {after}: {event.cause}"
+        case Rerouted():
+            return f"{event.agent} gave up, {event.to} takes over ({TURNED_TO[event.how]})"
         case Judged():
             return f"gate {judged(event)}"
         case StepFinished():
@@ -94,4 +98,5 @@ def finished(event: StepFinished) -> str:
         return f"{event.status}, as recorded"
     tries = f", {event.attempts} attempts" if event.attempts > 1 else ""
     why = f": {event.cause}" if event.cause else ""
-    return f"{event.status} in {duration(event.seconds)}{tries}, {money(event.usd)}{why}"
+    kept = f", {event.cached} cached" if event.cached else ""
+    return f"{event.status} in {duration(event.seconds)}{tries}, {money(event.usd)}{kept}{why}"

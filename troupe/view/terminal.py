@@ -15,7 +15,17 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from troupe.agents.events import Attempt, Event, Judged, Notice, Progress, RunStarted, StepFinished, StepStarted
+from troupe.agents.events import (
+    Attempt,
+    Event,
+    Judged,
+    Notice,
+    Progress,
+    Rerouted,
+    RunStarted,
+    StepFinished,
+    StepStarted,
+)
 from troupe.view.lines import begun, finished, judged
 from troupe.view.words import duration, line, money
 
@@ -145,6 +155,8 @@ def _change(row: _Row, event: Event) -> None:
         case Attempt():
             again = "" if event.wait is None else f", again in {duration(event.wait)}"
             row.said = f"attempt {event.number} failed ({event.failure}){again}"
+        case Rerouted():
+            row.said = f"{event.agent} gave up, {event.to} takes over"
         case StepFinished():
             under_review = event.status == "submitted"
             row.mark = "" if under_review else event.status
@@ -161,7 +173,8 @@ def _change(row: _Row, event: Event) -> None:
 
 def _unless_plain(event: StepFinished) -> str:
     """Words only for what is not plain success."""
-    plain = event.status == "accepted" and event.attempts <= 1 and not event.recalled and not event.cause
+    usual = event.status == "accepted" and event.attempts <= 1 and not event.cause
+    plain = usual and not (event.recalled or event.cached)
     return "" if plain else finished(event)
 
 

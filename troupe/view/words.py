@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from troupe.agents.text import printable, redact
 
 
@@ -42,6 +44,18 @@ def counted(number: int, what: str) -> str:
     ('1 step', '2,000 steps')
     """
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def size(number: float) -> str:
+    """Bytes.
+
+    >>> size(0), size(999), size(1200), size(2.5e6), size(7.25e9)
+    ('0 B', '999 B', '1.2 kB', '2.5 MB', '7.2 GB')
+    """
+    if number < 1000:
+        return f"{number:.0f} B"
+    thousands = min(int(math.log(number * 1.00005, 1000)), 3)
+    return f"{number / 1000**thousands:,.1f} {('kB', 'MB', 'GB')[thousands - 1]}"
 
 
 def duration(seconds: float) -> str:
