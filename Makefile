@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install check test lint types floors format pictures constraints bench bench-quick clean
+.PHONY: help install check test lint types floors format pictures constraints bench bench-quick clean \
+	crash crash-kills crash-accepted crash-leases crash-faults crash-outages
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,6 +42,23 @@ bench: ## every benchmark, in full
 
 bench-quick: ## every benchmark, quickly
 	for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file --quick || exit 1; done
+
+crash: crash-kills crash-accepted crash-leases crash-faults crash-outages ## the long campaign: about half an hour
+
+crash-kills: ## 2,400 kills at every write, all patterns, both stores, all doors
+	$(BIN)/python -m tests.crash.kills --kills 2400
+
+crash-accepted: ## 200 runs killed before their first checkpoint
+	$(BIN)/python -m tests.crash.accepted --runs 200
+
+crash-leases: ## 200 rounds of 2 to 8 processes that resume one run
+	$(BIN)/python -m tests.crash.leases --rounds 200 --jobs 2
+
+crash-faults: ## 10,000 runs with faults of providers and of the database
+	$(BIN)/python -m tests.crash.faults --runs 10000
+
+crash-outages: ## 200 runs while PostgreSQL is restarted again and again
+	$(BIN)/python -m tests.crash.outages --runs 200
 
 clean: ## what tests and builds leave behind
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -40,7 +40,10 @@ class _Circuit:
 
 
 class Refusal(NamedTuple):
-    """An open circuit: whose, the seconds until it is worth asking again, and how it failed at last."""
+    """An open circuit: whose, the seconds until it is worth asking again, and how it failed at last.
+
+    The seconds are 0 while somebody asks, as nobody knows how long that takes.
+    """
 
     name: str
     wait: float
@@ -71,7 +74,7 @@ class Breakers:
             now = self._clock()
             for name, one in known:
                 if one.open and (one.probing or now < one.until):
-                    return Refusal(name, max(one.until - now, PAUSE / 4), one.cause)
+                    return Refusal(name, 0.0 if one.probing else one.until - now, one.cause)
             for _, one in known:
                 one.probing = one.open
             return None

@@ -41,7 +41,7 @@ from troupe.agents.limits import cut, raising, size
 from troupe.agents.models import served_by
 from troupe.agents.money.budget import Kind
 from troupe.agents.money.prices import usage_of
-from troupe.agents.text import printable, redact, shorten
+from troupe.agents.text import printable, redact
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 # Answers that came, and are of no use: one from a cache must not come again.
 _UNFIT = {"invalid_output", "content_filter"}
-_EXCERPT = 100  # tokens of a brief that the log of errors quotes
+_EXCERPT = 200  # characters of a task, and of an objective, that the log of errors quotes
 # What only a client's own code raises: whoever else raises such an error has a mistake of their own.
 _CLIENTS = {"openai", "langchain_openai", "langchain_core"}
 Purpose = Literal["work", "decide", "review", "undo"]
@@ -112,6 +112,12 @@ class Call:
     """How many calls lie inside one another here."""
     retries: int | None = None
     """Further attempts after a failure that may pass; by default the Executor's."""
+    left_alone: bool = False
+    """Whether its last attempt was not made, as a circuit is open."""
+    started: float = 0.0
+    """When its last attempt began, in seconds since the epoch."""
+    paid: Usage = NO_USAGE
+    """What its last attempt was charged for; what an earlier one had asked for is not asked again."""
 
     def handed(self, agent: Agent, name: str) -> Call:
         """The same call of somebody else; what it asks for is recorded under this one's key, and `name`."""
@@ -129,18 +135,26 @@ class Call:
             usage=NO_USAGE,
             wasted=NO_USAGE,
             asking=None,
+            logged=None,
             provider="",
             served="",
+            streams=False,
+            cut=0,
             found={},
             fresh={},
+            left_alone=False,
         )
+
+    async def recorded(self) -> list[Row]:
+        """What the journal has of this call, without what others asked for in its place."""
+        theirs = f"{self.key}/~"
+        return [row for row in await self.scope.journal.rows(f"{self.key}/") if not row.key.startswith(theirs)]
 
     async def recorded_any(self) -> bool:
         """Whether anything that this call asked for has an answer in the journal."""
         if await self.scope.journal.find(f"{self.key}/0") is not None:
             return True
-        inside = await self.scope.journal.rows(f"{self.key}/") if self.agent.composed else ()
-        return any(row.kind != "failure" for row in inside)
+        return self.agent.composed and any(row.kind != "failure" for row in await self.recorded())
 
     async def look_up(self) -> None:
         """Find out who serves this call."""
@@ -165,7 +179,8 @@ class Call:
         """Start an attempt: requests of earlier attempts that were answered are found in the journal again."""
         self.attempt = attempt
         self.began = self.began or attempt > 1
-        self.usage = NO_USAGE
+        self.started = time.time()
+        self.usage = self.paid = NO_USAGE
         self.asking = None
 
     async def model(self, tier: Any, own: Any = None) -> BaseChatModel:
@@ -236,6 +251,7 @@ class Call:
             reply = await _legible(send)
             usage = usage_of(reply, messages, model, time.perf_counter() - before)
             hold.settle(usage)
+            self.paid = self.paid + usage
             reply = self._noticed(shortened(reply, most))
             received = message_to_dict(reply) if self.scope.durable else reply
             if (error := self._useless(reply)) is not None:
@@ -309,15 +325,16 @@ class Call:
         if self.logged is error:
             return
         now = time.time()
-        number, sent, started = self.asking or ("", None, now)
+        number, sent, started = self.asking or ("", None, self.started or now)
         self.asking = None
         received = {
             "error": type(error).__name__,
-            "message": failed.cause,
+            "message": printable(" ".join(failed.cause.split())),
             "attempt": self.attempt,
             "purpose": self.purpose,
             "then": then,
-            "excerpt": printable(redact(shorten(f"{self.brief.task}\n{self.brief.objective}".strip(), _EXCERPT))),
+            "usd": self.paid.usd,
+            "excerpt": "\n".join(_beginning(one) for one in (self.brief.task, self.brief.objective) if one),
         }
         # What fails again after a restart is a row of its own.
         key = f"{self.key}/{number}!{self.attempt}.{time.time_ns():x}"
@@ -336,7 +353,7 @@ class Call:
         """Write a request that somebody else made into the books."""
         usage = usage_of(reply, messages, None, time.time() - started)
         self.scope.spend(usage)
-        self.usage = self.usage + usage
+        self.usage, self.paid = self.usage + usage, self.paid + usage
         number = f"+{self.usage.calls}!{self.attempt}"  # never looked up again: whoever made it may not make it alike
         received = message_to_dict(reply) if self.scope.durable else reply
         await self._record(number, "request", sent, received, usage, started)
@@ -489,6 +506,12 @@ def _message(received: Any) -> AIMessage:
     if not isinstance(message, AIMessage):
         raise ValueError(f"The journal holds a {type(message).__name__} where a model's reply belongs.")
     return message
+
+
+def _beginning(text: str) -> str:
+    """The beginning of what was asked, fit to be shown; a credential that the end cuts in two is none of it."""
+    safe = printable(redact(text[: 20 * _EXCERPT])).strip()
+    return safe if len(safe) <= _EXCERPT else f"{safe[:_EXCERPT].rstrip()} …"
 
 
 def _seal(messages: Sequence[BaseMessage], sent: dict[str, Any] | None) -> str:

@@ -26,8 +26,8 @@ Status = Literal["submitted", "accepted", "partial", "failed", "skipped", "super
 
 RunStatus = Literal["running", "completed", "partial", "failed", "waiting", "stopped"]
 
-Decision = Literal["pass", "rework", "rollback", "ask", "partial", "fail", "adapt"]
-"""What the engine did after a verdict; `adapt` works around a step that failed."""
+Decision = Literal["pass", "rework", "rollback", "ask", "partial", "fail", "again", "adapt"]
+"""What the engine did after a verdict; of a step that failed, a person had it done `again`, or in another way."""
 
 How = Literal["first", "backup", "model", "skills", "pattern", "split", "guide", "person", "drop"]
 """Who or what was turned to: the agent itself, a backup of its role, another tier's or provider's model, whoever has

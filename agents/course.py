@@ -6,28 +6,31 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from troupe.agents.breaker import UNWELL, Breakers
 from troupe.agents.call import Call
-from troupe.agents.contracts import NO_USAGE, Deliverable, Failed, FailureKind, How, Ok, Outcome, Skipped, Tried
+from troupe.agents.contracts import NO_USAGE, Deliverable, Failed, FailureKind, How, Ok, Outcome, Skipped, Tried, Usage
 from troupe.agents.events import Rerouted
-from troupe.agents.journal import reliability
 from troupe.agents.text import shorten
 
 # What another agent on the same model would meet again.
 OF_THE_MODEL: frozenset[FailureKind] = frozenset({"auth", "not_found", "bad_request", "context_length"})
+# What the same agent would meet again on that model in a team, in parts or with guidance, too.
+SHUT: frozenset[FailureKind] = frozenset({"auth", "not_found"})
+AROUND: frozenset[How] = frozenset({"pattern", "split", "guide"})
 # What nobody can help: no money, no time, no journal.
 HOPELESS: frozenset[FailureKind] = frozenset({"limit", "journal"})
 
 _CAUSE = 150  # tokens of it that are kept with what was tried
+_CHOSEN = 10.0  # weighs more than any record of those whom nobody has turned to yet
 
 
 class Course:
     """Whoever makes a call, one after another.
 
     Args:
-        call: as it was asked for; its `others` are looked up once it has failed.
+        call: as it was asked for; its `others` are looked up once it has failed, or is left alone.
         breakers: who is to be left alone.
     """
 
@@ -35,44 +38,56 @@ class Course:
         self._call = call
         self._breakers = breakers
         self._tried: list[Tried] = []
-        self._first: Outcome | None = None
+        self._first: tuple[str, Outcome] | None = None
         self._usage = NO_USAGE
         self._attempts = 0
         self._served: set[str] = set()
         self._refused: set[str] = set()
+        self._shut: set[str] = set()
         self._unwell: set[str] = set()
         self._met: set[str] = set()
         self._left: Iterator[tuple[How, Call]] | None = None
+        self._following: tuple[How, Call] | None = None
+        self._put_off: tuple[How, Call] | None = None
         self._how: How = "first"
 
-    async def turn(self, how: How, call: Call) -> Call:
-        """This one's turn."""
+    async def begun(self) -> Call:
+        """Whose turn is the first; after a crash that of whoever had stood in by then, as their answers are kept."""
+        if self._call.began and (resumed := await self._resumed()) is not None:
+            return resumed
+        return await self._turn("first", self._call)
+
+    async def _turn(self, how: How, call: Call) -> Call:
         self._how = how
         with suppress(Exception):  # a model that cannot be made is the failure of this one's first attempt
             await call.look_up()
         return call
 
-    async def resumed(self) -> Call | None:
-        """Whoever had stood in when an earlier process died: what they had answered by then is not lost."""
-        if self._call.others is None or await self._call.recorded_any():
+    async def _resumed(self) -> Call | None:
+        if self._call.others is None:
             return None
-        before: list[tuple[How, Call]] = [("first", self._call)]
+        last, before = 0, list[tuple[How, Call]]([("first", self._call)])
         for how, other in await self._others():
             if await other.recorded_any():
-                for earlier, one in before:
-                    await self._recall(earlier, one)
-                self._met = {one.key for _, one in [*before, (how, other)]}
-                return await self.turn(how, other)
+                last = len(before)
             before.append((how, other))
-        return None
+        if not last:
+            return None
+        for how, one in before[:last]:
+            await self._recall(how, one)
+        self._met = {one.key for _, one in before[: last + 1]}
+        return await self._turn(*before[last])
 
     async def _recall(self, how: How, call: Call) -> None:
         """How somebody failed whose turn it was before the process died, if it was."""
-        inner = f"{call.key}/~"
-        rows = [row for row in await call.scope.journal.failures(f"{call.key}/") if not row.key.startswith(inner)]
-        if rows:
-            cause = shorten(str(rows[-1].received["message"]), _CAUSE)
-            self._tried.append(Tried(how=how, agent=call.agent.name, kind=rows[-1].failure, cause=cause))
+        rows = await call.recorded()
+        failures = [row for row in rows if row.kind == "failure"]
+        if failures:
+            last = failures[-1]
+            cause = shorten(call.read(last.key, lambda said: str(said["message"]), last.received), _CAUSE)
+            usage = sum((row.usage for row in rows if row.kind in ("request", "failure")), NO_USAGE)
+            self._usage = self._usage + usage
+            self._tried.append(Tried(how=how, agent=call.agent.name, kind=last.failure, cause=cause, usage=usage))
 
     def stands_in(self, call: Call) -> bool:
         """Whether this one is tried once only, on a model that has failed for others as it would for them."""
@@ -81,52 +96,80 @@ class Course:
     def ended(self, call: Call, outcome: Outcome) -> None:
         """How this one's turn ended."""
         kind, cause = _why(outcome)
-        cause = shorten(cause, _CAUSE)
-        self._tried.append(Tried(how=self._how, agent=call.agent.name, kind=kind, cause=cause, usage=outcome.usage))
-        self._first = self._first or outcome
+        cause, usage = shorten(cause, _CAUSE), _used(outcome)
+        self._tried.append(Tried(how=self._how, agent=call.agent.name, kind=kind, cause=cause, usage=usage))
+        self._usage = self._usage + usage
+        self._attempts += 0 if isinstance(outcome, Skipped) else outcome.attempts
+        if call.left_alone and self._following is not None and self._put_off is None:
+            self._put_off = self._how, call
+            return
+        if self._first is None or call is self._call:
+            self._first = call.agent.name, outcome
         self._served.add(call.served)
         if isinstance(outcome, Failed):
             if outcome.kind in OF_THE_MODEL:
                 self._refused.add(call.served)
+            if outcome.kind in SHUT:
+                self._shut.add(call.served)
             if outcome.kind in UNWELL:
                 self._unwell.add(call.served)
-        self._usage = self._usage + outcome.usage
-        self._attempts += 0 if isinstance(outcome, Skipped) else outcome.attempts
 
     async def _others(self) -> Iterator[tuple[How, Call]]:
         """Everybody else in order, each with a key of their own."""
         assert self._call.others is not None  # noqa: S101 - asked before
-        scope, seen = self._call.scope, Counter[str]()
-        rates = reliability(await scope.journal.tally()) if scope.durable else {}
+        seen, found = Counter[str](), self._call.others(await self._rates())
 
-        def found() -> Iterator[tuple[How, Call]]:
-            for how, agent in self._call.others(rates) if self._call.others else ():
+        def each() -> Iterator[tuple[How, Call]]:
+            for how, agent in found:
                 name = f"{how}.{quote(agent.name, safe='')}"
                 seen[name] += 1  # one agent may be tried on several models
                 yield how, self._call.handed(agent, name if seen[name] == 1 else f"{name}.{seen[name]}")
 
-        return found()
+        return each()
 
-    async def next(self) -> Call | None:
-        """Who is turned to now; None if nobody is left, or nobody could help."""
-        last = self._tried[-1]
-        if last.kind in HOPELESS or self._call.others is None:
-            return None
+    async def _rates(self) -> dict[str, float]:
+        """How reliable everybody has been; whoever was chosen before the process died is chosen again."""
+        scope, prefix = self._call.scope, f"{self._call.key}/~skills."
+        chosen = await scope.journal.rows(prefix) if scope.durable and self._call.began else ()
+        names = (row.key.removeprefix(prefix).partition("/")[0] for row in chosen)
+        return await scope.rates() | {unquote(name): _CHOSEN for name in names}
+
+    async def anybody(self) -> bool:
+        """Whether somebody else could make the call now."""
+        if self._following is not None or self._call.others is None:
+            return self._following is not None
         if self._left is None:
             self._left = await self._others()
         for how, call in self._left:
             if call.key in self._met:
                 continue
-            await self.turn(how, call)
-            if self._pointless(call):
-                continue
-            self._call.emit(Rerouted(time.time(), self._call.path, last.agent, call.agent.name, how, last.cause))
-            return call
-        return None
+            with suppress(Exception):  # as above
+                await call.look_up()
+            if not self._pointless(how, call):
+                self._following = how, call
+                return True
+        return False
 
-    def _pointless(self, call: Call) -> bool:
+    async def next(self) -> Call | None:
+        """Who is turned to now; None if nobody is left, or nobody could help."""
+        last = self._tried[-1]
+        if last.kind in HOPELESS:
+            return None
+        if await self.anybody():
+            turn, self._following = self._following, None
+        else:  # who was left alone while others could be turned to
+            turn, self._put_off = self._put_off, None
+        if turn is None:
+            return None
+        how, call = turn
+        self._call.emit(Rerouted(time.time(), self._call.path, last.agent, call.agent.name, how, last.cause))
+        return await self._turn(how, call)
+
+    def _pointless(self, how: How, call: Call) -> bool:
         """Whether this one would meet what others have met, or is to be left alone."""
-        met = self._served if self._how == "model" else self._refused
+        if how in AROUND:  # the agent itself works there
+            return self._call.served in self._shut
+        met = self._served if how == "model" else self._refused
         return call.served in met or self._breakers.is_open(call.circuits)
 
     def result(self, outcome: Outcome) -> Outcome:
@@ -136,16 +179,22 @@ class Course:
         tried = tuple(self._tried)
         if isinstance(outcome, Skipped):
             return Skipped(outcome.reason, self._usage)
-        first = self._first if failed(outcome) and self._first is not None else outcome
-        if isinstance(first, Ok):
-            value = first.value
+        by, told = (tried[-1].agent, outcome) if self._first is None or not failed(outcome) else self._first
+        if isinstance(told, Ok):
+            value = told.value
             if isinstance(value, Deliverable):
-                value = value.but(tried=tried)
-            return Ok(value, self._usage, self._attempts, tried[-1].agent if outcome is first else tried[0].agent)
-        assert isinstance(first, Failed)  # noqa: S101 - what is skipped ends the course
-        names = ", ".join(dict.fromkeys(one.agent for one in tried[1:]))
-        cause = f"{first.cause} Nor could others do it: {names}."
-        return Failed(first.kind, cause, first.retryable, self._usage, self._attempts, tried)
+                # What a team that failed had used is among what they all used.
+                value = value.but(tried=tried, usage=NO_USAGE if failed(told) else value.usage)
+            return Ok(value, self._usage, self._attempts, by)
+        assert isinstance(told, Failed)  # noqa: S101 - what is skipped ends the course
+        others = ", ".join(dict.fromkeys(_named(one) for one in tried[1:] if one.how != "first"))
+        end = "" if told.cause.endswith((".", "!", "?")) else "."
+        cause = f"{told.cause}{end} Nor could it be done by: {others}."
+        return Failed(told.kind, cause, told.retryable, self._usage, self._attempts, tried)
+
+
+def _named(one: Tried) -> str:
+    return f"{one.agent} on another model" if one.how == "model" else one.agent
 
 
 def failed(outcome: Outcome) -> bool:
@@ -161,3 +210,9 @@ def _why(outcome: Outcome) -> tuple[FailureKind | None, str]:
         reason = value.reason
         return ("limit" if reason is not None and reason.kind == "limit" else "code"), reason.message if reason else ""
     return None, ""
+
+
+def _used(outcome: Outcome) -> Usage:
+    """What it used; that of a team's steps is told by what the team delivered, and lost with it where it failed."""
+    value = outcome.value if isinstance(outcome, Ok) and failed(outcome) else None
+    return outcome.usage + value.usage if isinstance(value, Deliverable) else outcome.usage

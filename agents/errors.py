@@ -109,7 +109,7 @@ class LimitReached(CallError):
 
 
 class CircuitOpen(CallError):
-    """An agent or provider failed so often in a row that it is left alone for `wait` seconds."""
+    """An agent or provider failed so often in a row that it is left alone for `wait` seconds, 0 while it is probed."""
 
     kind: FailureKind = "server"
     retryable = True

@@ -29,6 +29,7 @@ from troupe.agents.race import unless_lost
 
 LONGEST_WAIT = 600.0
 """Seconds; a server that asks for more is not waited for, unless the deadline leaves the time."""
+_LOOK = 0.25
 
 
 class Slots:
@@ -128,23 +129,19 @@ class Executor:
     async def _by_anyone(self, call: Call) -> Outcome:
         """What the agent gives, or, while it fails, whoever else can make the call."""
         course = Course(call, self.breakers)
-        if call.began and (resumed := await course.resumed()) is not None:
-            turn = resumed
-        else:
-            turn = await course.turn("first", call)
+        turn = await course.begun()
         while True:
-            outcome = await self._outcome(turn, course.stands_in(turn))
+            outcome = await self._outcome(turn, course)
             course.ended(turn, outcome)
             if not failed(outcome) or (following := await course.next()) is None:
                 return course.result(outcome)
             turn = following
             await call.scope.may_start()
 
-    async def _outcome(self, call: Call, stands_in: bool) -> Outcome:
+    async def _outcome(self, call: Call, course: Course) -> Outcome:
         token = current.set(call)
         try:
-            value = await self._tried(call, 0 if stands_in else self._retries(call))
-            return Ok(value, call.used, call.attempt, call.agent.name)
+            return Ok(await self._tried(call, course), call.used, call.attempt, call.agent.name)
         except GraphBubbleUp:
             raise
         except asyncio.CancelledError:
@@ -153,27 +150,26 @@ class Executor:
                 raise
             return Skipped("The call was cancelled from inside.", call.used)
         except Exception as error:  # noqa: BLE001 - a model's, a tool's or a user's failure is a value from here on
-            await self._tell(call, error, None)
+            await self._tell(call, error, None, put_off=call.left_alone and await course.anybody())
             return failure(error, call.used, call.attempt)
         finally:
             current.reset(token)
 
-    def _retries(self, call: Call) -> int:
-        return self.retries if call.retries is None else call.retries
-
-    async def _tried(self, call: Call, retries: int) -> BaseModel:
+    async def _tried(self, call: Call, course: Course) -> BaseModel:
         """What the first attempt that succeeds gives; tenacity, which is not cheap, comes in only where one fails."""
         call.scope.began += 1
         call.begin(1)
         try:
             return await self._attempt(call)
         except Exception as error:  # noqa: BLE001 - raised again unless another attempt may help
-            return await self._retried(call, error, retries)
+            return await self._retried(call, error, course)
 
-    async def _retried(self, call: Call, error: Exception, retries: int) -> BaseModel:
+    async def _retried(self, call: Call, error: Exception, course: Course) -> BaseModel:
         async def tell(state: tenacity.RetryCallState) -> None:
             await self._tell(call, _error(state), state.upcoming_sleep)
 
+        retries = self.retries if call.retries is None else call.retries
+        retries = 0 if course.stands_in(call) else retries
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(lambda error: failure(error).retryable),
             stop=lambda state: self._enough(call, state, retries),
@@ -184,10 +180,15 @@ class Executor:
         retrying.begin()
         state = tenacity.RetryCallState(retrying, None, (), {})
         while True:
-            state.set_exception((type(error), error, error.__traceback__))
-            pause: Any = await retrying.iter(state)  # raises the error when enough is enough
-            state.prepare_for_next_attempt()
-            await self._sleep(pause)
+            if isinstance(error, CircuitOpen) and await course.anybody():
+                raise error  # whoever else could do it is turned to meanwhile
+            if isinstance(error, CircuitOpen) and not error.wait:
+                await self._look_on(call)
+            else:
+                state.set_exception((type(error), error, error.__traceback__))
+                pause: Any = await retrying.iter(state)  # raises the error when enough is enough
+                state.prepare_for_next_attempt()
+                await self._sleep(pause)
             await call.scope.may_start()
             call.begin(state.attempt_number)
             try:
@@ -195,10 +196,19 @@ class Executor:
             except Exception as again:  # noqa: BLE001 - as above
                 error = again
 
+    async def _look_on(self, call: Call) -> None:
+        """Wait a little while somebody else's probe is under way: it may take as long as any call."""
+        if call.scope.remaining() == 0:
+            raise LimitReached(call.scope.deadline_message())
+        await self._sleep(_LOOK)
+        await asyncio.sleep(0)  # whatever clock `sleep` has, the probe gets on
+
     async def _attempt(self, call: Call) -> BaseModel:
         """One attempt, unless a circuit that it would count in is open."""
         await call.look_up()
-        if (open_ := self.breakers.ask(call.circuits)) is not None:
+        open_ = self.breakers.ask(call.circuits)
+        call.left_alone = open_ is not None
+        if open_ is not None:
             last = f" At last: {open_.cause}" if open_.cause else ""
             text = f"{open_.name} failed {FAILURES} times in a row and is left alone for now.{last}"
             raise CircuitOpen(text, open_.wait)
@@ -244,16 +254,18 @@ class Executor:
         failed = failure(_error(state))
         # A hang costs its whole timeout each time: one more try tells a hiccup from a dead server.
         most = min(retries, 1) if failed.kind == "timeout" else retries
+        if call.left_alone:
+            most = max(retries, 1)  # to be asked at all is no further attempt
         if state.attempt_number > most or self._wait(state) >= call.scope.patience(LONGEST_WAIT):
             return True
         # What a circuit kept from being asked took none of the run's further attempts.
-        return not isinstance(_error(state), CircuitOpen) and not call.scope.may_retry()
+        return not call.left_alone and not call.scope.may_retry()
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
-        asked = retry_after(_error(state))
-        return self._backoff(state) if asked is None else asked
+        # A server that asks for no wait at all, or for one that is over, is not to be hammered for that.
+        return retry_after(_error(state)) or self._backoff(state)
 
-    async def _tell(self, call: Call, error: BaseException, wait: float | None) -> None:
+    async def _tell(self, call: Call, error: BaseException, wait: float | None, put_off: bool = False) -> None:
         failed = failure(error)
         call.emit(
             Attempt(
@@ -267,7 +279,8 @@ class Executor:
                 wait=wait,
             )
         )
-        if wait is None or not isinstance(error, CircuitOpen):  # nobody was asked, and so nobody failed
+        # Who was left alone was not asked, and so did not fail, unless that is the end of it.
+        if not call.left_alone or (wait is None and not put_off):
             await call.log(error, failed, "" if wait is None else f"again in {wait:.1f} s")
 
 

@@ -14,7 +14,7 @@ from troupe.agents.context import TeamContext
 from troupe.agents.contracts import Usage
 from troupe.agents.errors import LimitReached, StoreError
 from troupe.agents.events import Notice
-from troupe.agents.journal import Guarded, Journal, MemoryJournal
+from troupe.agents.journal import Guarded, Journal, MemoryJournal, reliability
 from troupe.agents.limits import raising
 from troupe.agents.models import Models
 from troupe.agents.money.budget import Purse
@@ -88,6 +88,8 @@ class RunScope:
         """Calls begun, by whoever, and further attempts at them."""
         self.retried = 0
         self._told_of_retries = False
+        self._rates: dict[str, float] | None = None
+        self._rating: asyncio.Lock | None = None
         self.working = 0
         self.idle = asyncio.Event()
         self.races: dict[str, Race] = {}
@@ -162,6 +164,20 @@ class RunScope:
             known = {name for name, done in state.get("deliverables", {}).items() if done.usable}
             self._delivered[outer] = known
         return known
+
+    async def rates(self) -> dict[str, float]:
+        """By agent, how reliable everybody was when this turn first asked; counted once, as it takes a whole journal.
+
+        What is not durable says nothing: it is what this process did besides.
+        """
+        if not self.durable:
+            return {}
+        if self._rating is None:
+            self._rating = asyncio.Lock()
+        async with self._rating:
+            if self._rates is None:
+                self._rates = reliability(await self.journal.tally())
+        return self._rates
 
     def spend(self, usage: Usage) -> None:
         """Write a request into the books."""

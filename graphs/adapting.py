@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import BaseModel
+
 from troupe.agents.agent import Agent
+from troupe.agents.chat import ChatAgent
+from troupe.agents.chat import agent as of_roster
 from troupe.graphs.adapters import GraphAgent
 from troupe.graphs.builders import build, make
 from troupe.graphs.forking.fanout import each
@@ -20,21 +24,37 @@ PARTS = 8
 """As many as a senior would split one piece of work into."""
 
 
-def team_of(pattern: str, agent: Agent, objective: str) -> Agent:
+def team_of(pattern: str, agent: Agent, objective: str, returns: type[BaseModel] | None = None) -> Agent:
     """A team of that pattern; a senior leads where somebody must."""
-    worker = Step(agent, objective, gate=None, recovery=ONLY_RETRIES)
-    return _agent(build(pattern, [worker], Step(SENIOR, name="lead")), f"{agent.name} in a {pattern} team")
+    # What a hierarchy reports and branches come to is text: it is given its form in the end.
+    formed = returns is not None and pattern != "sequential" and agent.can_decide
+    worker = _work(agent, objective, agent.name, None if formed else returns)
+    team = build(pattern, [worker], Step(_senior(agent), name="lead"))
+    if formed:
+        text = "Give the result of the team in the form that is asked for; add nothing to it."
+        team = make("sequential", Step(team, name="team"), _work(agent, text, "result", returns))
+    return _agent(team, f"{agent.name} in a {pattern} team")
 
 
-def adapted(how: Literal["split", "guide"], agent: Agent, objective: str) -> Agent:
+def adapted(
+    how: Literal["split", "guide"], agent: Agent, objective: str, returns: type[BaseModel] | None = None
+) -> Agent:
     """The agent's work in parts that a senior finds and the agent puts together, or under a senior's guidance."""
     if how == "guide":
         text = f"Say how this is to be done, in clear steps, and what to look out for: {objective or 'the task'}"
-        line = Step(SENIOR, text, name="guidance"), Step(agent, objective, name="work", recovery=ONLY_RETRIES)
+        line = Step(_senior(agent), text, name="guidance"), _work(agent, objective, "work", returns)
         return _agent(make("sequential", *line), f"{agent.name} guided by {SENIOR}")
-    part = Step(agent, objective, name="part", recovery=ONLY_RETRIES)
-    whole = Step(agent, "Put the parts together.", name="whole", recovery=ONLY_RETRIES)
-    return _agent(make("parallel", each(part, SENIOR, most=PARTS), merge=whole), f"{agent.name} in parts")
+    part, whole = _work(agent, objective, "part"), _work(agent, "Put the parts together.", "whole", returns)
+    return _agent(make("parallel", each(part, _senior(agent), most=PARTS), merge=whole), f"{agent.name} in parts")
+
+
+def _work(agent: Agent, objective: str, name: str, returns: type[BaseModel] | None = None) -> Step:
+    return Step(agent, objective, name=name, returns=returns, gate=None, recovery=ONLY_RETRIES)
+
+
+def _senior(agent: Agent) -> Agent:
+    """Whoever splits, guides or leads; what is kept to a model of the agent's own is told to no other."""
+    return of_roster(SENIOR, model=agent.own_model if isinstance(agent, ChatAgent) else None)
 
 
 def _agent(graph: TeamGraph, name: str) -> Agent:

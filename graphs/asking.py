@@ -56,6 +56,8 @@ class Answer:
 def question(work: Deliverable, verdict: Judgement, path: str) -> dict[str, Any]:
     """The question about a deliverable that its gate did not pass, by the path of its step."""
     said = f" {verdict.by} says: {verdict.feedback}" if verdict.feedback else ""
+    if work.reason is not None and work.reason.kind == "error":  # it is as it was judged before
+        said += f" The round after that failed: {work.reason.message}"
     ask = f"{path!r} did not pass its gate.{said} Accept it as it is?"
     args = {"step": path, "agent": work.agent, "content": work.content}
     return ask_about(ask, f"accept {path}", args, path, work.content, work.rounds)

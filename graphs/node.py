@@ -104,7 +104,9 @@ class Here:
             scope=self.scope,
             config=self.config,
             emit=self.emit,
-            others=others(recovery, agent, brief, purpose in ("decide", "review"), but) if purpose != "undo" else None,
+            others=None
+            if purpose == "undo"
+            else others(recovery, agent, brief, purpose in ("decide", "review"), but, schema),
             retries=recovery.retries,
             depth=depth,
         )

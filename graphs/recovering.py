@@ -49,7 +49,7 @@ async def ask_how_to_recover(place: Place, state: Any, here: Here) -> dict[str, 
     # Another way of working is tried once: a second approval is for going on without it.
     again = answer.kind == "approve" and adapt is not None and not adapted_before(step.name, state)
     if answer.kind == "respond" or again:
-        decision: Decision = "adapt" if again else "rework"
+        decision: Decision = "adapt" if again else "again"
         return {"verdicts": {key: said.but(decision=decision)}, "rounds": {step.name: failed.rounds + 1}}
     done, decision = settled_by(answer, failed)
     progress(here, state, done, place.total)

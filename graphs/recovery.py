@@ -13,12 +13,15 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
+from pydantic import BaseModel
+
 from troupe.agents.agent import Agent
 from troupe.agents.call import Others
 from troupe.agents.chat import ChatAgent
 from troupe.agents.contracts import TIERS, Brief, How, Tier
 from troupe.agents.errors import BuildError, UnknownName
 from troupe.agents.matching import Lexicon, profile, stems
+from troupe.agents.models import must_be_model
 from troupe.agents.roles import Role
 from troupe.agents.roster import known_roles
 from troupe.graphs.builders import BUILDERS
@@ -55,6 +58,7 @@ class Recovery:
 
     Raises:
         BuildError: what cannot be.
+        SettingsError: a model that is none.
 
     >>> Recovery(ask=True).ask
     True
@@ -82,13 +86,22 @@ class Recovery:
             if not isinstance(given, bool):
                 given = (given,) if isinstance(given, str) or not isinstance(given, Sequence) else tuple(given)
                 object.__setattr__(self, name, given)
-        self.agents()  # whoever cannot be is found out now
+        self.agents()  # whoever cannot be is found out now, and so is a model
+        for model in self.models if not isinstance(self.models, bool) else ():
+            must_be_model(model)
 
     def agents(self) -> tuple[Agent, ...]:
         """Those who were named to stand in."""
         from troupe.graphs.adapters import as_agent
 
         return () if isinstance(self.backups, bool) else tuple(as_agent(one) for one in self.backups)
+
+    @property
+    def of_others(self) -> Recovery:
+        """The same for whoever else the step takes, its reviewers above all: those who are named stand in for its
+        author only.
+        """
+        return replace(self, backups=bool(self.backups), models=bool(self.models), pattern=None, adapt=None)
 
 
 STANDARD = Recovery()
@@ -98,7 +111,14 @@ BY_ITSELF = Recovery(backups=False, matched=False, hand_over=False)
 """For what only the agent itself can say, on whichever model."""
 
 
-def others(recovery: Recovery, agent: Agent, brief: Brief, deciding: bool, but: Sequence[str] = ()) -> Others:
+def others(
+    recovery: Recovery,
+    agent: Agent,
+    brief: Brief,
+    deciding: bool,
+    but: Sequence[str] = (),
+    schema: type[BaseModel] | None = None,
+) -> Others:
     """Whoever else can make a call, lazily, in the order in which they are turned to.
 
     Args:
@@ -107,6 +127,7 @@ def others(recovery: Recovery, agent: Agent, brief: Brief, deciding: bool, but: 
         brief: what it is about.
         deciding: whether a decision is wanted, which a team or function cannot make.
         but: who must not: nobody judges their own work.
+        schema: what the work gives besides text.
     """
 
     def found(rates: Mapping[str, float]) -> Iterator[tuple[How, Agent]]:
@@ -119,9 +140,9 @@ def others(recovery: Recovery, agent: Agent, brief: Brief, deciding: bool, but: 
                 if one.can_decide or not deciding:
                     yield how, one
         if recovery.pattern is not None and not deciding:
-            yield "pattern", team_of(recovery.pattern, agent, brief.objective)
+            yield "pattern", team_of(recovery.pattern, agent, brief.objective, schema)
         if recovery.adapt is not None and not recovery.ask and not deciding:
-            yield recovery.adapt, adapted(recovery.adapt, agent, brief.objective)
+            yield recovery.adapt, adapted(recovery.adapt, agent, brief.objective, schema)
 
     return found
 
@@ -132,15 +153,16 @@ def _each(recovery: Recovery, agent: Agent, brief: Brief, rates: Mapping[str, fl
     if not isinstance(agent, ChatAgent):
         return
     if recovery.backups is True:
-        yield from (("backup", _standing_in(role, agent)) for role in _roles(agent.role.backups))
+        yield from (("backup", one) for role in _roles(agent.role.backups) if (one := _standing_in(role, agent)))
     if recovery.models is True:
         if agent.own_model is None:
             yield from (("model", _on_tier(agent, tier)) for tier in _BETTER[agent.role.tier])
     elif recovery.models:
         yield from (("model", ChatAgent(agent.role, agent.tools, model)) for model in recovery.models)
     before = agent.role.backups if recovery.backups is True else ()
-    if recovery.matched and (role := matching(agent.role, brief, rates, before)) is not None:
-        yield "skills", _standing_in(role, agent)
+    role = matching(agent.role, brief, rates, before) if recovery.matched else None
+    if role is not None and (able := _standing_in(role, agent)) is not None:
+        yield "skills", able
 
 
 def _roles(names: Sequence[str]) -> list[Role]:
@@ -148,9 +170,15 @@ def _roles(names: Sequence[str]) -> list[Role]:
     return [known[name] for name in names if name in known]
 
 
-def _standing_in(role: Role, agent: ChatAgent) -> ChatAgent:
-    """Somebody in the place of an agent: with its tools and no others, and on its model where it has one of its own."""
-    return ChatAgent(role, agent.tools, agent.own_model)
+def _standing_in(role: Role, agent: ChatAgent) -> ChatAgent | None:
+    """Somebody in the place of an agent: with its tools and no others, and on its model where it has one of its own.
+
+    None where that cannot be, as with a role that needs tools which the agent has not.
+    """
+    try:
+        return ChatAgent(role, agent.tools, agent.own_model)
+    except BuildError:
+        return None
 
 
 def _on_tier(agent: ChatAgent, tier: Tier) -> ChatAgent:
@@ -172,10 +200,10 @@ def matching(
     # What is to be done says more than all that the role can do; yet whoever takes its place must be somewhat like it.
     wanted = dict.fromkeys(stems(" ".join([role.title, *role.skills])), _ALIKE)
     wanted |= dict.fromkeys(stems(brief.objective or brief.task), 1.0)
-    names = sorted(known_roles().keys() - {role.name, *but})
-    found = _lexicon().capabilities(wanted)
-    best = max(names, key=lambda name: (found.get(name, 0.0) * rates.get(name, 0.5), name), default=None)
-    return known_roles()[best] if best is not None and found.get(best, 0.0) >= ENOUGH else None
+    known, found = known_roles(), _lexicon().capabilities(wanted)
+    able = sorted(name for name in known.keys() - {role.name, *but} if found.get(name, 0.0) >= ENOUGH)
+    best = max(able, key=lambda name: (found[name] * rates.get(name, 0.5), name), default=None)
+    return known[best] if best is not None else None
 
 
 def _lexicon() -> Lexicon:

@@ -57,13 +57,13 @@ def add_step(graph: Graph, place: Place, following: str, end: str, run: Runs = w
         Node(partial(judge, place), judged),
         metadata={"troupe_kind": "gate", "troupe_label": checks.words},
     )
-    last, fails = following == end, step.gate.then == "fail"
+    fails, alike = step.gate.then == "fail", without == following
     # Two words to one node would be drawn as one of them.
-    after: Ways = {"pass or fail": end} if last and fails else {"pass": following}
+    after: Ways = {"pass or fail": following} if alike and fails else {"pass": following}
     if step.gate.rework:
         after["rework"] = step.name
         after |= {f"rollback {name}": name for name in place.redo}
-    if fails and not last:
+    if fails and not alike:
         after["fail"] = without
     if step.gate.then == "ask":
         after["ask"] = asked
@@ -71,7 +71,7 @@ def add_step(graph: Graph, place: Place, following: str, end: str, run: Runs = w
     if step.gate.then == "ask":
         look = {"troupe_kind": "ask", "troupe_label": "ask a person"}
         graph.add_node(asked, Node(partial(ask_person, place), asked), metadata=look)
-        said: Ways = {"approve or reject": end} if last else {"approve": following, "reject": without}
+        said: Ways = {"approve or reject": following} if alike else {"approve": following, "reject": without}
         said["respond"] = step.name
         graph.add_conditional_edges(asked, Choice(_worded(_answered(place), said)), said)
 
@@ -154,7 +154,7 @@ def recovered_way(state: Any, name: str) -> str:
     """Where a person's answer about a step that failed leads."""
     done = state["deliverables"][name]
     decision = _verdict(state, done).decision
-    return "again" if decision in ("rework", "adapt") else "end" if decision == "fail" else "go on"
+    return "again" if decision in ("again", "adapt") else "end" if decision == "fail" else "go on"
 
 
 def _judged(place: Place) -> Route:

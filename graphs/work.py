@@ -115,7 +115,7 @@ def feedback_for(name: str, current_round: int, state: Any) -> str:
     said = []
     for key, verdict in state.get("verdicts", {}).items():
         judged, _, number = key.rpartition("#")
-        own = judged == name and int(number) == current_round - 1 and verdict.decision == "rework"
+        own = judged == name and int(number) == current_round - 1 and verdict.decision in ("rework", "again")
         blamed = verdict.decision == "rollback" and verdict.blame == name and current_round > 1
         if own or blamed:
             said.extend([verdict.feedback, *(f"- {one}" for one in verdict.findings if one != verdict.feedback)])
@@ -162,7 +162,7 @@ async def deliver(place: Place, brief: Brief, state: Any, here: Here) -> dict[st
         assert recovery.adapt is not None  # noqa: S101 - decided only where there is another way
         from troupe.graphs.adapting import adapted  # made of teams, which are made of steps and of this
 
-        author = adapted(recovery.adapt, step.agent, step.objective)
+        author = adapted(recovery.adapt, step.agent, step.objective, step.returns)
     place_of_it = here.within(step.name)
     outcome = await place_of_it.call(author, brief, state, schema=step.returns, recovery=recovery, but=reviewers)
     done = settled(step, brief, outcome, state)
@@ -257,7 +257,8 @@ async def judge(place: Place, state: Any, here: Here) -> dict[str, Any]:
 
     async def ask(agent: Agent, brief: Brief, schema: Any) -> Outcome:
         authors = [submitted.agent, step.agent.name]  # nobody judges their own work, neither in another's place
-        return await here.call(agent, brief, state, purpose="review", schema=schema, but=authors)
+        recovery = step.recovered.of_others
+        return await here.call(agent, brief, state, purpose="review", schema=schema, recovery=recovery, but=authors)
 
     case = Case(restored(submitted, step.returns), brief, blamable, here.scope.prompts)
     standing = state.get("verdicts", {}).get(f"{step.name}#{submitted.rounds}")

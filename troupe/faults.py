@@ -109,16 +109,25 @@ def _fault(row: Row, end: Row | None) -> Fault:
         error=str(said.get("error", "")),
         message=str(said.get("message", "")),
         then=str(said.get("then", "")),
-        by=end.agent if end is not None else "",
-        usd=row.usage.usd,
+        by=end.agent if end is not None and not _failed(end) else "",
+        usd=_usd(said.get("usd", row.usage.usd)),
         seconds=row.seconds,
         excerpt=str(said.get("excerpt", "")),
     )
 
 
+def _failed(end: Row) -> bool:
+    """Whether a call came to a deliverable that is none, as that of a team of which nobody delivered."""
+    return isinstance(end.received, Mapping) and end.received.get("status") == "failed"
+
+
+def _usd(said: Any) -> float | None:
+    return float(said) if isinstance(said, int | float) else None
+
+
 def _base(key: str) -> str:
     """The key of the call that an attempt belongs to, in whoever's place it was made."""
     parts = key.split("/")[:-1]
-    while parts[-1].startswith("~"):
+    while parts and parts[-1].startswith("~"):
         parts.pop()
     return "/".join(parts)

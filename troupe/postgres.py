@@ -19,17 +19,20 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row, tuple_row
 from psycopg_pool import ConnectionPool
 
-from troupe.agents.errors import Blocked, StoreError, describe
+from troupe.agents.errors import Blocked, Held, StoreError, describe
 from troupe.serializer import Named, Wrapped
 from troupe.store import tables
 from troupe.store.base import Store
 from troupe.store.database import Cursor
+from troupe.store.leases import Lease
 
 T = TypeVar("T")
 
 PATIENCE = 120.0
 """Seconds for which a server that is away is waited for."""
 CONNECTIONS = 8
+STUCK = 10
+"""Seconds for which a write may be interrupted by its own process; then its connection is ended."""
 _ALIVE: Mapping[str, Any] = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
@@ -51,7 +54,7 @@ _LASTING = (
 )
 
 # Lost connections are mended here, and told of only where that fails.
-logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
 class PostgresStore(Store, PostgresSaver):
@@ -180,6 +183,16 @@ class PostgresStore(Store, PostgresSaver):
         """Close the connections; leases that are still held expire."""
         super().close()
         self.pool.close()
+
+    # --- leases -----------------------------------------------------------------------------------------------------
+
+    def _taken(self, cursor: Cursor, thread: str, owner: str) -> Lease | Held:
+        cursor.execute("SET LOCAL lock_timeout = '1s'")
+        try:
+            return super()._taken(cursor, thread, owner)
+        except psycopg.errors.LockNotAvailable:  # somebody is in the middle of a write: this is tried again
+            self.rows_of(_END_STUCK, (STUCK,))
+            raise
 
     # --- transactions -----------------------------------------------------------------------------------------------
 
@@ -331,6 +344,15 @@ class PostgresStore(Store, PostgresSaver):
         return super()._load_checkpoint_tuple(value)
 
 
+# The timeout of idle transactions does not hold inside of a pipeline: its server goes on waiting for the next query.
+_END_STUCK = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity AS them
+WHERE datname = current_database() AND usename = current_user AND state = 'active' AND wait_event = 'ClientRead'
+AND xact_start < clock_timestamp() - make_interval(secs => ?)
+AND EXISTS (SELECT 1 FROM pg_locks WHERE pid = them.pid AND relation = 'troupe_leases'::regclass AND granted)
+"""
+
+
 class _Marked:
     """A cursor for queries with `?`."""
 
@@ -358,7 +380,8 @@ def _translated(query: str) -> str:
 
 def _configure(connection: Any) -> None:
     # Whoever is stopped in the middle of a write must not keep the lease from others for ever.
-    connection.execute("SET idle_in_transaction_session_timeout = '10s'")
+    query = "SELECT set_config('idle_in_transaction_session_timeout', %s, false)"
+    connection.execute(query, (f"{STUCK:d}s",))
 
 
 def _wrapped(value: Any) -> Any:

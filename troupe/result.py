@@ -149,6 +149,7 @@ def _deliverable(one: Deliverable) -> dict[str, Any]:
         "score": one.score,
         "required": one.required,
         "sources": list(one.sources),
+        "tried": [turn.model_dump(mode="json", exclude={"usage"}) for turn in one.tried],
         "notes": one.notes.model_dump(mode="json") if one.notes else None,
         "rounds": one.rounds,
         "attempts": one.attempts,

@@ -61,7 +61,7 @@ class Models:
             if tier not in chosen:
                 chosen[tier] = next(chosen[near] for near in _NEAREST[tier] if near in chosen)
         for one in chosen.values():
-            _check(one)
+            must_be_model(one)
         self.chosen = chosen
         self.simulated = all(is_simulated(one) for one in chosen.values())
         """Whether no real model is called."""
@@ -140,7 +140,12 @@ def is_simulated(model: Any) -> bool:
     return bool(getattr(model, "is_simulated", False))
 
 
-def _check(one: Any) -> None:
+def must_be_model(one: Any) -> None:
+    """Refuse what is neither a spec nor a chat model.
+
+    Raises:
+        SettingsError: it is none; the message shows how one is written.
+    """
     if isinstance(one, str):
         provider, colon, name = one.partition(":")
         if provider != SIMULATED and not (provider and colon and name):

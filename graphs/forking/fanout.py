@@ -92,13 +92,14 @@ async def split(given: Each, place: Place, state: Any, here: Here) -> dict[str, 
     """Find out the items; a list that cannot be had, is empty or too long is the fan-out's own failed deliverable."""
     name = given.step.name
     most, bound = here.scope.limits.narrowest(given.most, "most=")
+    recovery = given.step.recovered.of_others
     brief = brief_for(place, state)
     if given.items.can_decide:
         text = render(load("moves/split", here.scope.prompts), objective=given.step.objective, most=str(most))
         asked = brief.model_copy(update={"objective": text})
-        outcome = await here.call(given.items, asked, state, purpose="decide", schema=Items)
+        outcome = await here.call(given.items, asked, state, purpose="decide", schema=Items, recovery=recovery)
     else:
-        outcome = await here.call(given.items, brief, state)
+        outcome = await here.call(given.items, brief, state, recovery=recovery)
     items, problem, kind = _read(outcome)
     if not problem and len(items) > most:
         problem = f"There are {len(items):,} items; the first {most:,} are worked on. The bound is {bound}."

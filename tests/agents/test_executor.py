@@ -128,6 +128,13 @@ async def test_what_the_server_asks_for_is_waited() -> None:
     assert waited == [3.0, 0.5]
 
 
+@pytest.mark.parametrize("asked", ["0", "-5", "Wed, 21 Oct 2015 07:28:00 GMT"])
+async def test_a_server_that_asks_for_no_wait_is_not_hammered(asked: str) -> None:
+    waited = Waits()
+    await outcome_of(Failing(*[rate_limited(asked)] * 3), scope_of(executor=Executor(sleep=waited.sleep)))
+    assert len(waited) == 3 and min(waited) >= 0.5 and sorted(waited)[-1] > 1.5
+
+
 async def test_each_attempt_is_told_and_the_last_one_has_no_wait() -> None:
     events: list[Any] = []
     waited = Waits()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import pytest
-from pydantic import BaseModel
+from langchain_openai import ChatOpenAI
+from pydantic import BaseModel, SecretStr
 
+from tests.support.openai_server import OpenAIServer, Received, slow, status
+from tests.support.openai_server import text as reply
 from tests.support.teams import Crash, at_once, patient, priced, roles_asked, steps_asked, text_asked
 from troupe import (
     Agent,
@@ -18,6 +23,7 @@ from troupe import (
     Executor,
     Recovery,
     Result,
+    SettingsError,
     SimulatedChatModel,
     Step,
     TeamContext,
@@ -38,9 +44,12 @@ from troupe import (
     scripted,
     sequential,
 )
-from troupe.agents.breaker import Breakers
+from troupe.agents import models as identity
+from troupe.agents.breaker import FAILURES, Breakers
 from troupe.agents.call import Call
 from troupe.agents.events import Event, Notice, Rerouted
+from troupe.agents.roster import known_roles
+from troupe.graphs import recovery as recovery_module
 
 DOWN = ConnectionError("nobody answers")
 BUILD = Step("python-engineer", "Build it.", name="build")
@@ -139,7 +148,7 @@ def test_the_roster_is_searched_by_skills_when_neither_backups_nor_models_could(
 def test_the_first_failure_is_the_reason_and_everybody_who_was_turned_to_is_named() -> None:
     result = start(sequential(BUILD), scripted({"*": [RuntimeError("lost")] * 9}))
     assert result.status == "failed" and result.reason is not None
-    assert result.reason.message.startswith("RuntimeError: lost Nor could others do it: specialist-engineer")
+    assert result.reason.message.startswith("RuntimeError: lost. Nor could it be done by: specialist-engineer")
     assert [how for how, _, _ in course(result["build"])] == ["first", "backup", "backup"]
     assert len(result.reason.message) < 400
 
@@ -170,6 +179,21 @@ def test_an_agent_with_a_model_of_its_own_sends_nothing_to_another() -> None:
     assert start(sequential(named), others).answer == "from another model"
 
 
+@pytest.mark.parametrize("how", [{"pattern": "hierarchical"}, {"adapt": "guide"}, {"adapt": "split"}])
+def test_nor_does_the_senior_who_leads_splits_or_guides_its_work(how: dict[str, Any]) -> None:
+    mine, others = scripted({"*": [RuntimeError("lost")] * 20}), scripted({"*": "from another model"})
+    private = Step(agent("python-engineer", model=mine), "Build it.", name="build", recovery=Recovery(**how))
+    start(sequential(private), others)
+    assert "sr-architect" in roles_asked(mine) and not others.asked
+
+
+@pytest.mark.parametrize("how", [{"pattern": "hierarchical"}, {"adapt": "guide"}, {"adapt": "split"}])
+def test_a_wrong_key_is_not_tried_again_in_a_team_either(how: dict[str, Any]) -> None:
+    model = scripted({"*": [Denied(401)] * 20})
+    assert start(sequential(BUILD, recovery=Recovery(**how)), model).status == "failed"
+    assert len(model.asked) == 1
+
+
 def test_who_stands_in_has_the_tools_of_the_step_and_no_others() -> None:
     def count(text: str) -> int:
         """The number of its letters."""
@@ -182,6 +206,19 @@ def test_who_stands_in_has_the_tools_of_the_step_and_no_others() -> None:
     model = scripted(lines)
     result = start(sequential(Step(agent("python-engineer", tools=[count]), "Count.", name="build")), model)
     assert result.answer == "it has 4" and result["build"].agent == "specialist-engineer"
+
+
+def test_a_backup_who_needs_tools_that_the_step_has_not_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look(text: str) -> str:
+        """Look it up."""
+        return text
+
+    roles = known_roles()
+    needy = roles["specialist-engineer"].model_copy(update={"tools": ("deploy",)})
+    monkeypatch.setattr(recovery_module, "known_roles", lambda: {**roles, "specialist-engineer": needy})
+    model = scripted({"python-engineer": RuntimeError("lost"), "data-engineer": "built"})
+    result = start(sequential(Step(agent("python-engineer", tools=[look]), name="build")), model)
+    assert (result.answer, result["build"].agent) == ("built", "data-engineer")
 
 
 def test_those_who_are_named_stand_in_instead_be_it_functions() -> None:
@@ -221,6 +258,20 @@ def test_a_reviewer_that_fails_is_stood_in_for_but_never_by_the_author() -> None
     assert roles_asked(model) == ["performance-engineer", "qa-engineer", "specialist-engineer"]
 
 
+def test_reviewers_and_whoever_splits_a_list_have_the_recovery_of_the_step() -> None:
+    nobody = Recovery(backups=False, models=False, matched=False)
+    model = scripted({"python-engineer": "built", "*": [RuntimeError("lost")] * 9})
+    start(sequential(BUILD, gate=gate(review(by="qa-engineer")), recovery=nobody), model)
+    assert roles_asked(model) == ["python-engineer", "qa-engineer"]
+    named = Recovery(backups=[agent("second", "Work.")], models=False, matched=False)
+    model = scripted({"python-engineer": "built", "qa-engineer": RuntimeError("lost"), "*": GOOD})
+    start(sequential(BUILD, gate=gate(review(by="qa-engineer")), recovery=named), model)
+    assert roles_asked(model)[2:] == ["performance-engineer"], "who is named stands in for the author only"
+    model = scripted({"*": [RuntimeError("lost")] * 9})
+    start(parallel(each(agent("worker", "Work."), "qa-engineer"), recovery=nobody), model)
+    assert roles_asked(model) == ["qa-engineer"]
+
+
 def test_an_author_is_never_stood_in_for_by_the_reviewer() -> None:
     model = scripted({"performance-engineer": RuntimeError("lost"), "devops-engineer": RuntimeError("lost"), "*": "x"})
     recovery = Recovery(models=False, matched=False)
@@ -241,6 +292,15 @@ def test_what_it_took_is_in_the_books_whoever_delivered() -> None:
     result = start(sequential(BUILD), model)
     assert result.answer == "built" and result.usage.calls == 5
     assert result["build"].usage.usd == result.usage.usd
+
+
+@pytest.mark.parametrize("last", ["done", RuntimeError("lost, too")])
+def test_that_of_a_team_that_failed_is_too(last: Any) -> None:
+    strict = Step(agent("inner", "Work."), gate=gate(contains("impossible"), rework=0, then="fail"))
+    model = priced({"inner": "a text", "second": last})
+    recovery = Recovery(backups=[agent("second", "Work.")])
+    result = start(sequential(Step(sequential(strict, name="team"), recovery=recovery)), model)
+    assert result["team"].usage.usd == result.usage.usd and result["team"].usage.calls == result.usage.calls
 
 
 def test_a_used_up_budget_is_no_reason_to_turn_to_anybody() -> None:
@@ -264,6 +324,65 @@ def test_what_a_stand_in_had_answered_before_a_crash_is_neither_lost_nor_asked_a
     result = resume("t", target=team, model=second, db=db)
     assert (result.answer, result["build"].agent) == ("built", "specialist-engineer") and not second.asked
     assert course(result["build"]) == [("first", "python-engineer", "code"), ("backup", "specialist-engineer", None)]
+
+
+def test_nor_is_that_where_the_first_had_come_some_way_before_it_failed(tmp_path: Path) -> None:
+    class DiesBeforeTheEnd(Executor):
+        async def _by_anyone(self, call: Call) -> Any:
+            await super()._by_anyone(call)
+            raise Crash
+
+    def look(text: str) -> str:
+        """Look it up."""
+        return text
+
+    use = {"tool": "look", "args": {"text": "it"}}
+    first = priced({"python-engineer": [use, RuntimeError("lost")], "specialist-engineer": "built"})
+    team, db = sequential(Step(agent("python-engineer", tools=[look]), name="build")), tmp_path / "runs.db"
+    with pytest.raises(Crash):
+        run(team, "x", context=TeamContext(models=first, executor=DiesBeforeTheEnd(sleep=at_once)), db=db, thread="t")
+    second = priced({"*": "asked again"})
+    result = resume("t", target=team, model=second, db=db)
+    assert (result.answer, result["build"].agent) == ("built", "specialist-engineer") and not second.asked
+    assert course(result["build"]) == [("first", "python-engineer", "code"), ("backup", "specialist-engineer", None)]
+    assert result["build"].usage.usd == result.usage.usd != 0
+
+
+TWO_ABLE = Step("data-engineer", "Test latency under load, and threat model the authentication.", name="test")
+"""By skills a security engineer would do it, and next to that a performance engineer."""
+
+
+def fails_often(name: str, db: Path) -> None:
+    never = Recovery(backups=False, models=False, matched=False)
+    for _ in range(3):
+        run(sequential(name, recovery=never), "x", model=scripted({"*": RuntimeError("lost")}), db=db)
+
+
+def test_nor_is_that_of_whoever_was_chosen_by_skills_though_others_are_more_reliable_now(tmp_path: Path) -> None:
+    class DiesBeforeTheEnd(Executor):
+        async def _by_anyone(self, call: Call) -> Any:
+            await super()._by_anyone(call)
+            raise Crash
+
+    team, db = sequential(TWO_ABLE, recovery=Recovery(backups=False, models=False)), tmp_path / "runs.db"
+    first = scripted({"data-engineer": RuntimeError("lost"), "security-engineer": "tested"})
+    context = TeamContext(models=first, executor=DiesBeforeTheEnd(sleep=at_once))
+    with pytest.raises(Crash):
+        run(team, "x", context=context, db=db, thread="t")
+    fails_often("security-engineer", db)
+    second = scripted({"*": "asked again"})
+    assert resume("t", target=team, model=second, db=db).answer == "tested" and not second.asked
+
+
+def test_of_those_who_have_the_skills_the_more_reliable_is_chosen(tmp_path: Path) -> None:
+    team, db = sequential(TWO_ABLE, recovery=Recovery(backups=False, models=False)), tmp_path / "runs.db"
+    lines = {"data-engineer": [RuntimeError("lost")] * 2, "*": "tested"}
+    assert run(team, "x", model=scripted(lines), db=db)["test"].agent == "security-engineer"
+    fails_often("security-engineer", db)
+    assert run(team, "x", model=scripted(lines), db=db)["test"].agent == "performance-engineer"
+    fails_often("performance-engineer", db)
+    fails_often("performance-engineer", db)
+    assert run(team, "x", model=scripted(lines), db=db)["test"].agent == "security-engineer", "better than nobody"
 
 
 def test_twenty_percent_of_further_attempts_and_never_fewer_than_ten() -> None:
@@ -301,6 +420,66 @@ def test_a_dead_provider_is_left_alone_after_five_failures_by_whoever_asks() -> 
     assert result.status == "failed"
     assert len(model.asked) <= 20, "all began at once; no further attempt was made once the circuit was open"
     assert any("5 times in a row: it is left alone for a while" in text for text in notices)
+
+
+WORKERS = FAILURES + 2
+
+
+def test_a_call_that_is_left_alone_waits_for_a_probe_however_long_that_takes() -> None:
+    """A hiccup of the provider is no reason for those to fail who come while one call finds out that it is over."""
+    replies = itertools.count()
+
+    def hiccup(request: Received) -> Any:
+        return status(500) if next(replies) < WORKERS else slow(reply("done"), 1.2)
+
+    with OpenAIServer(hiccup) as server:
+        model = ChatOpenAI(model="gpt-test", base_url=server.base_url, api_key=SecretStr("none"), max_retries=0)
+        context = TeamContext(models=model, executor=Executor())
+        workers = [agent(f"worker {number}", "Work.") for number in range(WORKERS)]
+        result = run(parallel(*workers, merge=lambda brief: "all"), "x", context=context, db=":memory:")
+    assert result.status == "completed", result.reason
+
+
+def test_whoever_else_could_do_the_work_is_turned_to_while_the_first_is_left_alone() -> None:
+    dead, other = scripted({"*": [DOWN] * 99}), scripted({"*": ["done"] * 9})
+    circuits = Breakers(clock=lambda: 0.0)
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    team = sequential(Step("python-engineer", name="build", recovery=Recovery(backups=False, models=[other])))
+    for number in range(3):
+        context = TeamContext(models=dead, executor=Executor(sleep=sleep, breakers=circuits))
+        result = run(team, "x", context=context, db=":memory:")
+        assert result.answer == "done" and [how for how, _, _ in course(result["build"])] == ["first", "model"]
+        if not number:
+            waits.clear()
+    assert waits == [] or len(waits) == 1, "the fifth failure opened it, and nobody waited from then on"
+    assert len(dead.asked) == FAILURES
+
+
+def test_but_where_they_fail_as_well_the_one_left_alone_is_waited_for() -> None:
+    clock = [0.0]
+    circuits = Breakers(clock=lambda: clock[0])
+    for _ in range(FAILURES):
+        circuits.failed(["python-engineer on gpt at test"], "server")
+    model, refusing = scripted({"*": "done"}), scripted({"*": [Denied(401)] * 9})
+
+    async def sleep(seconds: float) -> None:
+        clock[0] += seconds
+
+    for one, name in ((model, "gpt"), (refusing, "other")):
+        identity._served[id(one)] = ref(one), ("test", f"{name} at test")
+    step = Step("python-engineer", name="build", recovery=Recovery(backups=False, matched=False, models=[refusing]))
+    context = TeamContext(models=model, executor=Executor(sleep=sleep, breakers=circuits))
+    result = run(sequential(step), "x", context=context, db=":memory:")
+    assert result.answer == "done", result.reason
+    assert course(result["build"]) == [
+        ("first", "python-engineer", "server"),
+        ("model", "python-engineer", "auth"),
+        ("first", "python-engineer", None),
+    ]
 
 
 # --- rework by others ------------------------------------------------------------------------------------------------
@@ -372,6 +551,13 @@ def test_what_failed_is_never_handed_on_as_content() -> None:
     assert seen[0].input == "the task"
 
 
+@pytest.mark.parametrize("then", ["fail", "ask"])
+def test_the_ways_on_from_an_optional_step_are_drawn_with_all_of_their_words(then: Any) -> None:
+    strict = Step(agent("a", "Work."), optional=True, gate=gate(contains("impossible"), rework=0, then=then))
+    drawn = sequential(strict, agent("b", "Work.")).compile().get_graph().draw_mermaid()
+    assert {"fail": "pass or fail", "ask": "approve or reject"}[then] in drawn
+
+
 # --- another way of working ------------------------------------------------------------------------------------------
 
 ADAPTED: dict[str, dict[str, Any]] = {
@@ -388,6 +574,23 @@ def test_a_step_that_nobody_could_do_is_done_in_another_way(how: Any, answer: st
     assert (result.status, result.answer) == ("completed", answer)
     assert [one[0] for one in course(result["build"])] == ["first", how]
     assert result["build"].parts, "what it took is there to be looked at"
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"adapt": "guide"}, {"adapt": "split"}, *({"pattern": one} for one in ("sequential", "parallel", "hierarchical"))],
+)
+def test_what_is_done_in_another_way_has_the_form_that_the_step_returns(how: dict[str, Any]) -> None:
+    class Form(BaseModel):
+        number: int
+
+    model = SimulatedChatModel(faults={"build": [RuntimeError("lost")]})
+    recovery = Recovery(backups=False, models=False, matched=False, **how)
+    result = start(
+        sequential(Step("python-engineer", "Build it.", name="build", returns=Form), recovery=recovery), model
+    )
+    assert result.status == "completed", result.reason
+    assert isinstance(result["build"].data, Form) and Form.model_validate_json(result["build"].content)
 
 
 @pytest.mark.parametrize("pattern", ["sequential", "parallel", "hierarchical"])
@@ -518,6 +721,40 @@ def test_with_another_way_at_hand_an_approval_is_for_that_and_the_next_for_going
     assert done.status == "completed" and set(done[path].parts) == {"guidance", "work"}
 
 
+def test_a_persons_guidance_takes_nothing_of_what_a_gate_may_send_back(tmp_path: Path) -> None:
+    db, team = tmp_path / "runs.db", sequential(Step(WORKER, gate=gate(contains("good"), rework=1)), recovery=ASK)
+    result = start(team, scripted({"worker": RuntimeError("no luck")}), db=db)
+    model = scripted({"worker": ["bad", "good"]})
+    done = resume(result.run, {result.waiting[0].id: "with more care"}, target=team, model=model, db=db)
+    assert (done.status, done.answer) == ("completed", "good")
+    assert "with more care" in text_asked(model, 0)
+
+
+def test_two_branches_that_fail_at_once_are_answered_in_any_order_and_each_as_often_as_it_fails(tmp_path: Path) -> None:
+    db = tmp_path / "runs.db"
+    team = parallel(
+        agent("a", "Work."), agent("b", "Work."), merge=lambda brief: str(dict(brief.missing)), recovery=ASK
+    )
+    result = start(team, scripted({"a": RuntimeError("one"), "b": RuntimeError("two")}), db=db)
+    first = {one.step: one.id for one in result.waiting}
+    assert sorted(first) == ["a", "b"]
+    result = resume(result.run, {first["b"]: "so"}, target=team, model=scripted({"b": RuntimeError("three")}), db=db)
+    second = {one.step: one.id for one in result.waiting}
+    assert second["a"] == first["a"] and second["b"] != first["b"]
+    answers = {second["b"]: {"type": "edit", "message": "B", "by": "ada"}, second["a"]: "approve"}
+    result = resume(result.run, answers, target=team, model=scripted(["unused"]), db=db)
+    assert (result.status, result["b"].content, result.missing) == ("partial", "B", ("a",))
+    assert result.answer == "{'a': 'RuntimeError: one'}"
+
+
+def test_who_is_asked_about_work_whose_rework_failed_is_told_that_it_did(tmp_path: Path) -> None:
+    judged = gate(contains("good"), rework=1, then="ask")
+    model = scripted({"worker": ["bad", RuntimeError("no luck")]})
+    team = sequential(Step(WORKER, gate=judged, recovery=Recovery(backups=False, models=False, matched=False)))
+    asked = start(team, model, db=tmp_path / "runs.db").waiting[0]
+    assert asked.content == "bad" and "The round after that failed: RuntimeError: no luck" in asked.question
+
+
 def test_no_person_is_asked_where_a_limit_ended_it() -> None:
     model = priced({"*": ["x"] * 9})
     result = start(sequential(Step(WORKER, recovery=ASK), agent("last", "End.")), model, budget=1e-9)
@@ -535,6 +772,8 @@ def test_a_policy_that_cannot_be_is_refused_when_it_is_made() -> None:
         Recovery(adapt="drop")  # type: ignore[arg-type]
     with pytest.raises(BuildError, match="0 to 20"):
         Recovery(retries=-1)
+    with pytest.raises(SettingsError, match="'gpt-5-mini' is not a model: write provider:name"):
+        Recovery(models="gpt-5-mini")
     with pytest.raises(BuildError, match=r"must be a Recovery\(\.\.\.\), not 3"):
         Step("qa-engineer", recovery=3)  # type: ignore[arg-type]
     with pytest.raises(BuildError, match="recovery= must be a Recovery"):

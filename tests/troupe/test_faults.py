@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from tests.support.command import Shell
-from tests.support.teams import patient
-from troupe import Step, StoreError, TeamContext, agent, each, error_log, parallel, resume, run, scripted, sequential
+from tests.support.teams import patient, priced
+from troupe import (
+    Agent,
+    Brief,
+    Deliverable,
+    Recovery,
+    Step,
+    StoreError,
+    TeamContext,
+    agent,
+    contains,
+    each,
+    error_log,
+    gate,
+    parallel,
+    resume,
+    run,
+    scripted,
+    sequential,
+)
+from troupe.agents.breaker import Breakers
+from troupe.agents.errors import Refused
+from troupe.sqlite import SqliteStore
 
 TEAMS = """
 from troupe import Step, agent, scripted, sequential
@@ -52,6 +76,72 @@ def test_what_an_attempt_cost_is_in_the_log(tmp_path: Path) -> None:
     (fault,) = error_log(done.run, db=tmp_path / "runs.db")
     assert (fault.kind, fault.error, fault.usd) == ("invalid_output", "EmptyAnswer", 0.0)
     assert done.usage.calls == 2
+
+
+def test_an_attempt_cost_what_all_of_its_requests_did_and_took_as_long_as_its_function(tmp_path: Path) -> None:
+    class Form(BaseModel):
+        number: int
+
+    async def slow(brief: Brief) -> str:
+        await asyncio.sleep(0.05)
+        raise ValueError("at last")
+
+    team = parallel(Step(agent("a", "Work."), returns=Form), Step(slow, name="slow"))
+    done = run(team, "x", model=priced({"a": ["no number"] * 9}), db=tmp_path / "runs.db")
+    faults = {one.agent: one for one in error_log(done.run, db=tmp_path / "runs.db")}
+    assert faults["a"].usd == done.usage.usd != 0
+    assert faults["slow"].seconds >= 0.05
+
+
+def test_a_message_is_one_line_for_a_terminal_and_an_excerpt_holds_no_half_of_a_credential(tmp_path: Path) -> None:
+    class Rude(Agent):
+        name = "rude"
+
+        async def work(self, brief: Brief, schema: type[BaseModel] | None = None) -> Deliverable:
+            raise Refused("no,\n\x1b[31mnever")
+
+    key = "sk-canary-1234567890"
+    for ahead in range(180, 260, 9):  # wherever an excerpt ends, it is in the middle of the key once
+        task = f"{'a' * ahead} {key} {'b' * 9000} {key} {'c' * (ahead - 150)}"
+        done = run(sequential(Rude()), task, db=tmp_path / "runs.db")
+        (fault,) = error_log(done.run, db=tmp_path / "runs.db")
+        assert fault.message == "no, \\x1b[31mnever"
+        assert "sk-ca" not in fault.excerpt and "67890" not in fault.excerpt and len(fault.excerpt) < 300
+
+
+def test_a_team_that_failed_recovered_nobody(tmp_path: Path) -> None:
+    strict = Step(agent("inner", "Work."), gate=gate(contains("impossible"), rework=0, then="fail"))
+    team = sequential(Step(sequential(strict, name="team"), recovery=Recovery(backups=[agent("second", "Work.")])))
+    done = run(team, "x", model=scripted({"inner": "text", "second": RuntimeError("lost")}), db=tmp_path / "runs.db")
+    (fault,) = error_log(done.run, db=tmp_path / "runs.db")
+    assert done.status == "failed" and (fault.agent, fault.by, fault.recovered) == ("second", "", False)
+
+
+def test_who_was_left_alone_did_not_fail(tmp_path: Path) -> None:
+    circuits = Breakers(clock=lambda: 0.0)
+    context = TeamContext(models=scripted({"*": [ConnectionError("gone")] * 9}), executor=patient(breakers=circuits))
+    team = sequential(Step("python-engineer", name="build", recovery=Recovery(models=[scripted({"*": ["built"] * 9})])))
+    db = tmp_path / "runs.db"
+    runs = [run(team, "x", context=context, db=db) for _ in range(3)]
+    assert {one.status for one in runs} == {"completed"}
+    assert error_log(runs[2].run, db=db) == []
+
+
+def test_the_record_of_everybody_is_counted_once_in_a_turn_however_many_fail(tmp_path: Path) -> None:
+    class Counting(SqliteStore):
+        tallies = 0
+
+        async def tally(self) -> Mapping[str, Mapping[str, int]]:
+            type(self).tallies += 1
+            return await super().tally()
+
+    def bad(brief: Brief) -> str:
+        raise ValueError(brief.item)
+
+    with Counting(tmp_path / "runs.db") as store:
+        done = run(parallel(each(bad, [str(number) for number in range(20)])), "x", db=store)
+        assert done.status == "failed" and len(error_log(done.run, db=store)) == 20
+    assert Counting.tallies <= 1
 
 
 def test_failures_of_a_nested_team_and_of_items_have_their_paths(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,31 @@ def test_whoever_is_stopped_in_the_middle_of_a_write_does_not_keep_the_lease_for
     with PostgresStore(database) as store:
         ((limit,),) = store.rows_of("SHOW idle_in_transaction_session_timeout")
         assert limit == "10s" and LEASE_SECONDS > 10
+
+
+def test_whoever_is_stopped_in_the_middle_of_a_pipeline_does_not_either(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There the server waits for the next query, and none of its timeouts holds."""
+    monkeypatch.setattr("troupe.postgres.STUCK", 1)
+    monkeypatch.setattr("troupe.store.leases.Leases.term", 0.3)
+    stopped, woken = threading.Event(), threading.Event()
+    with PostgresStore(database) as store, PostgresStore(database) as other, ThreadPoolExecutor(1) as pool:
+        lease = store._acquire("t")
+
+        def write() -> None:
+            with store.fenced(lease)._cursor(pipeline=True) as cursor:
+                cursor.execute("SELECT 1")
+                stopped.set()
+                woken.wait(60)
+
+        writing = pool.submit(write)
+        assert stopped.wait(60)
+        store._keeper.forget(lease)
+        assert other._acquire("t").epoch == lease.epoch + 1, "it was waited for, but not for ever"
+        woken.set()
+        with pytest.raises(psycopg.OperationalError):
+            writing.result(60)
 
 
 def test_a_process_that_was_stopped_past_its_lease_wakes_up_to_the_result_of_another(
