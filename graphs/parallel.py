@@ -46,7 +46,7 @@ from troupe.graphs.forking.merging import Merge, as_merge, merge, side_by_side
 from troupe.graphs.forking.rulings import rule
 from troupe.graphs.gates import Gate, gate
 from troupe.graphs.node import Choice, Here, Node, Sent, now
-from troupe.graphs.recovery import Recovery
+from troupe.graphs.recovery import STANDARD, Recovery
 from troupe.graphs.state import SNAPSHOT_EVERY, TeamState, merge_latest
 from troupe.graphs.step import Step, as_steps
 from troupe.graphs.team import Redo, TeamGraph
@@ -137,6 +137,7 @@ class _Parallel:
     ) -> None:
         steps = as_steps([one.step if isinstance(one, Each) else one for one in branches], gate, _ENGINE, recovery)
         self.join, self.merge = join, merge
+        self.judging = (recovery or STANDARD).of_others
         self.merging = merge.steps(gate, _ENGINE, recovery)
         every = [*steps, *self.merging]
         _distinct(every, [step for step, one in zip(steps, branches, strict=True) if isinstance(one, Each)])
@@ -300,7 +301,7 @@ class _Parallel:
             spare = {one.step: one.but(required=False) for one in lost if one.required}
         if self._too_few(parts):
             return {"deliverables": spare}
-        compared = await compare(parts, self._alike(), self.merge, state, here)
+        compared = await compare(parts, self._alike(), self.merge, state, here, self.judging)
         return {**compared, "deliverables": {**spare, **compared.get("deliverables", {})}}
 
     def _joined(self, state: Any) -> str:
@@ -315,7 +316,8 @@ class _Parallel:
         """Settle what contradicts."""
         authors = {name: fork.place.step.agent for fork in self.forks for name in self._names_of(fork, state)}
         policy = self.merge.conflicts or "priority"
-        ruled = await rule(policy, open_conflicts(state), self._parts(state), authors, self.merge.judge, state, here)
+        judge, parts = self.merge.judge, self._parts(state)
+        ruled = await rule(policy, open_conflicts(state), parts, authors, judge, state, here, self.judging)
         for one in ruled:
             here.emit(Notice(now(), here.path("resolve"), one.line()))
         return {"conflicts": {one.id: one for one in ruled}}

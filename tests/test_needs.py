@@ -32,7 +32,8 @@ def imported() -> Iterator[tuple[str, str]]:
 
 def brought(wanted: Iterable[str]) -> set[str]:
     """The distributions that come with these requirements, and with theirs."""
-    left, found = [Requirement(one) for one in wanted], set()
+    left = [Requirement(one) for one in wanted]
+    found: set[tuple[str, str]] = set()
     while left:
         one = left.pop()
         asked = {(plain(one.name), extra) for extra in ("", *one.extras)}

@@ -345,9 +345,10 @@ class PostgresStore(Store, PostgresSaver):
 
 
 # The timeout of idle transactions does not hold inside of a pipeline: its server goes on waiting for the next query.
+# Nor does it hurry where the other writes of a stopped process get the lock one after the other.
 _END_STUCK = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity AS them
-WHERE datname = current_database() AND usename = current_user AND state = 'active' AND wait_event = 'ClientRead'
+WHERE datname = current_database() AND usename = current_user AND wait_event = 'ClientRead'
 AND xact_start < clock_timestamp() - make_interval(secs => ?)
 AND EXISTS (SELECT 1 FROM pg_locks WHERE pid = them.pid AND relation = 'troupe_leases'::regclass AND granted)
 """

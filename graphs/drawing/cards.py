@@ -108,6 +108,8 @@ def _said(edge: Edge, source: Node) -> list[object]:
 def _word(data: object, target: Card) -> str:
     """The word of a branch, without the name of the card that the arrow points at anyway ("rollback:plan")."""
     word = plain("" if data is None else data)
+    if target.kind in ("start", "end"):  # whose names nobody sees
+        return word
     # A way into a frame is named after the frame.
     names = (plain(target.id), target.label, plain(target.id.rpartition(":")[0]))
     for name in filter(None, names):

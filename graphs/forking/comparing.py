@@ -10,20 +10,26 @@ from troupe.agents.contracts import Brief, Deliverable, Failed, Ok, Outcome, Rea
 from troupe.graphs.forking.conflicts import Conflict, Contradictions, differences, listed, reported
 from troupe.graphs.forking.merging import Merge
 from troupe.graphs.node import Here
+from troupe.graphs.recovery import STANDARD, Recovery
 from troupe.prompts import load, render
 
 NODE = "join"
 
 
 async def compare(
-    parts: Sequence[Deliverable], alike: Mapping[str, str], merge: Merge, state: Any, here: Here
+    parts: Sequence[Deliverable],
+    alike: Mapping[str, str],
+    merge: Merge,
+    state: Any,
+    here: Here,
+    recovery: Recovery = STANDARD,
 ) -> dict[str, Any]:
     """What the parts say differently; that nobody could read them is the join's own failed deliverable."""
     known: dict[str, Conflict] = state.get("conflicts", {})
     found = [*differences(parts, alike), *_unchanged(known, parts)]
     update: dict[str, Any] = {}
     if merge.conflicts is not None and len(parts) > 1:
-        outcome = await _read(parts, found, merge, state, here)
+        outcome = await _read(parts, found, merge, state, here, recovery)
         if isinstance(outcome, Ok):
             found += reported(outcome.value, parts, found)
         update["deliverables"] = _unread(outcome, merge, state)
@@ -63,7 +69,7 @@ def told(state: Any) -> tuple[str, ...]:
 
 
 async def _read(
-    parts: Sequence[Deliverable], found: Sequence[Conflict], merge: Merge, state: Any, here: Here
+    parts: Sequence[Deliverable], found: Sequence[Conflict], merge: Merge, state: Any, here: Here, recovery: Recovery
 ) -> Outcome:
     text = render(
         load("moves/compare", here.scope.prompts),
@@ -72,7 +78,7 @@ async def _read(
         work=listed(parts, here.scope.settings.brief_tokens * 3 // 4),
     )
     brief = Brief(task=state["task"], step=NODE, objective=text)
-    return await here.call(merge.judge, brief, state, purpose="decide", schema=Contradictions)
+    return await here.call(merge.judge, brief, state, purpose="decide", schema=Contradictions, recovery=recovery)
 
 
 def _unread(outcome: Outcome, merge: Merge, state: Any) -> dict[str, Deliverable]:

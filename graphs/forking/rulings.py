@@ -27,6 +27,7 @@ from troupe.graphs.asking import ask_about
 from troupe.graphs.forking.conflicts import Conflict, Policy, listed
 from troupe.graphs.hearing import heard
 from troupe.graphs.node import Here, now
+from troupe.graphs.recovery import BY_ITSELF, STANDARD, Recovery
 from troupe.prompts import load, render
 
 NODE = "resolve"
@@ -55,21 +56,26 @@ async def rule(
     judge: Agent,
     state: Any,
     here: Here,
+    recovery: Recovery = STANDARD,
 ) -> list[Conflict]:
-    """The conflicts, ruled by a policy."""
+    """The conflicts, ruled by a policy; `recovery` is the judge's."""
     if policy == "ask":
         return [await _asked(one, state, here) for one in open_]
     if policy == "confidence":
         return [_surest(one) for one in open_]
     if policy == "judge":
-        said = await _decide(judge, "moves/rule", open_, state, here, work=listed(parts, _room(here)))
-        return [_judged(one, said, judge.name) for one in open_]
+        work = listed(parts, _room(here))
+        wrote = [*(one.agent for one in parts), *(one.name for one in authors.values())]
+        said, by = await _decide(judge, "moves/rule", open_, state, here, recovery, wrote, work=work)
+        return [_judged(one, said, by) for one in open_]
     if policy == "vote":
         voters = {step: agent for step, agent in authors.items() if agent.can_decide and _knows(step, parts)}
-        ballots = await asyncio.gather(
-            *(_decide(agent, "moves/vote", open_, state, here, voter=step) for step, agent in voters.items())
+        # A vote is its author's own: nobody casts it for another.
+        cast = await asyncio.gather(
+            *(_decide(agent, "moves/vote", open_, state, here, BY_ITSELF, voter=step) for step, agent in voters.items())
         )
-        return [_counted(one, dict(zip(voters, ballots, strict=True))) for one in open_]
+        ballots = {step: said for step, (said, _) in zip(voters, cast, strict=True)}
+        return [_counted(one, ballots) for one in open_]
     return [_first(one, "") for one in open_]
 
 
@@ -135,17 +141,28 @@ async def _asked(conflict: Conflict, state: Any, here: Here) -> Conflict:
 
 
 async def _decide(
-    agent: Agent, move: str, open_: Sequence[Conflict], state: Any, here: Here, voter: str = "", **fields: str
-) -> Sequence[Ruling]:
+    agent: Agent,
+    move: str,
+    open_: Sequence[Conflict],
+    state: Any,
+    here: Here,
+    recovery: Recovery,
+    but: Sequence[str] = (),
+    voter: str = "",
+    **fields: str,
+) -> tuple[Sequence[Ruling], str]:
+    """The rulings, and whose they are."""
     text = render(load(move, here.scope.prompts), conflicts=_shown(open_), **fields)
     brief = Brief(task=state["task"], step=f"{NODE} {voter}".strip(), objective=text)
-    outcome: Outcome = await here.call(agent, brief, state, purpose="decide", schema=Rulings)
+    outcome: Outcome = await here.call(
+        agent, brief, state, purpose="decide", schema=Rulings, recovery=recovery, but=but
+    )
     if isinstance(outcome, Ok):
         rulings: Rulings = outcome.value
-        return rulings.rulings
+        return rulings.rulings, outcome.by or agent.name
     cause = outcome.cause if isinstance(outcome, Failed) else outcome.reason
     here.emit(Notice(now(), here.path(NODE), f"{agent.name} gave no ruling: {cause}"))
-    return ()
+    return (), agent.name
 
 
 def _shown(open_: Sequence[Conflict]) -> str:

@@ -18,6 +18,7 @@ from troupe import (
     Conflict,
     Deliverable,
     Notes,
+    Recovery,
     Step,
     TeamContext,
     Verdict,
@@ -296,6 +297,42 @@ def test_by_a_judge_a_ruling_holds_with_its_reason() -> None:
     assert (found.winner, found.ruling, found.by, found.why) == ("b", "9000", "judge", "It is free.")
     ruled = text_asked(model, len(model.asked) - 2)
     assert PORT in ruled and "8000" in ruled and "9000" in ruled and "from b" in ruled
+
+
+FIRST, SECOND = "performance-engineer", "java-engineer"
+"""The authors of two sides; the first of them is the first backup of a qa-engineer, too."""
+
+
+def by_roles(policy: Any, lines: dict[str, Any], **options: Any) -> tuple[Result, Any]:
+    """A run of two roles that contradict each other, under a qa-engineer, and its model."""
+    said: dict[str, Any] = {FIRST: list(SAME["a"]), SECOND: list(SAME["b"]), "qa-engineer": [NONE]}
+    for name, more in lines.items():
+        said[name] = [*said.get(name, ()), more]
+    model = scripted({"lead": "merged", **said})
+    policies = merge(by=LEAD, conflicts=policy, judge="qa-engineer")
+    team = parallel(Step(FIRST, name="a"), Step(SECOND, name="b"), merge=policies, **options)
+    context = TeamContext(models=model, executor=patient())
+    return run(team, "Build it.", context=context, db=":memory:"), model
+
+
+def test_a_judge_is_stood_in_for_by_nobody_whose_work_it_is_and_whoever_ruled_is_named() -> None:
+    ruling = {"rulings": [{"conflict": PORT, "winner": "b", "why": "It is free."}]}
+    found = only(by_roles("judge", {"qa-engineer": ValueError("no luck"), "*": ruling})[0])
+    assert (found.winner, found.by) == ("b", "specialist-engineer")
+
+
+def test_a_judge_has_the_recovery_of_the_team() -> None:
+    nobody = Recovery(backups=False, models=False, matched=False)
+    result, model = by_roles("judge", {"qa-engineer": ValueError("no luck")}, recovery=nobody)
+    assert roles_asked(model)[-3:] == ["qa-engineer", "qa-engineer", "lead"]
+    assert "qa-engineer gave no ruling on it." in only(result).why
+
+
+def test_nobody_votes_in_anothers_place() -> None:
+    vote = {"rulings": [{"conflict": PORT, "winner": "b", "why": "It is free."}]}
+    result, model = by_roles("vote", {FIRST: ValueError("no luck"), SECOND: vote, "*": vote})
+    voted = {role for step, role, _ in model.asked if step.startswith("resolve")}
+    assert voted == {FIRST, SECOND} and "1 of 2 votes" not in only(result).why
 
 
 def test_a_judge_may_say_that_neither_side_holds_and_what_does() -> None:

@@ -309,6 +309,13 @@ def test_a_word_leaves_out_the_name_that_its_arrow_points_at() -> None:
     assert Arrow("design.gate", "plan", "rollback", True) in drawing.arrows
 
 
+def test_but_no_word_loses_the_name_of_an_end_that_is_only_a_dot() -> None:
+    asking = graph(["work", "ask"], [(START, "work"), ("work", "ask")], {"ask": {"again": "work", "go on or end": END}})
+    inside = graph({"inner": asking}, line("inner"))
+    for built in (asking, inside):
+        assert "go on or end" in [arrow.label for arrow in Drawing.of(built.get_graph(xray=True)).arrows]
+
+
 def test_all_rollbacks_share_one_lane_and_one_word() -> None:
     plan = layout(read("gated"))
     words = [word.text for word in plan.words]
