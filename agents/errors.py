@@ -194,7 +194,7 @@ _BY_NAME: tuple[tuple[str, FailureKind, bool], ...] = (
 )
 
 _ADVICE: dict[FailureKind, str] = {
-    "auth": "Check the key and what it may use (the environment variable that the provider's settings name).",
+    "auth": "Check the key (for OpenAI: OPENAI_API_KEY) and what it may use.",
     "not_found": "Check the model's name and the base URL.",
     "connection": "Check that the server runs and that the base URL is right.",
     "context_length": "Give less text, or lower TROUPE_BRIEF_TOKENS.",

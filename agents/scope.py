@@ -120,8 +120,8 @@ class RunScope:
         """What to say when the deadline has passed."""
         if self.context.deadline is None:
             said = f"The limit of {self.limits.seconds:g} s for a turn is reached (limits.seconds)."
-            return f"{said} {raising('seconds')} Or give deadline=."
-        return f"The deadline of {self.context.deadline:g} s is reached. Give the run more time: deadline=."
+            return f"{said} {raising('seconds')} Or give deadline= (--deadline)."
+        return f"The deadline of {self.context.deadline:g} s is reached. Give it more: deadline= (--deadline)."
 
     def begin(self, work: bool, depth: int) -> None:
         """Count a call that begins: a round of work, or another call, with `depth - 1` graphs around it.

@@ -28,7 +28,7 @@ from troupe.graphs.node import Node
 from troupe.graphs.recovery import Recovery
 from troupe.graphs.step import Step, as_steps
 from troupe.graphs.team import Redo, TeamGraph
-from troupe.graphs.wiring import add_line, exit_of, needs_of, supersteps
+from troupe.graphs.wiring import add_line, needs_of, supersteps
 from troupe.graphs.work import Place, settle
 
 CLASSIC = (
@@ -84,10 +84,7 @@ def sequential(
         bound=supersteps(plan),
         state_schema=state_schema,
         context_schema=context_schema,
-        redo={
-            step.name: Redo(exit_of(plan[at - 1]) if at else START, plan[at:], [one.name for one in plan[:at]])
-            for at, step in enumerate(plan)
-        },
+        redo={step.name: Redo(START, plan[at:], plan[:at]) for at, step in enumerate(plan)},
     )
     add_line(graph, places, "finish")
     graph.add_node("finish", Node(partial(settle, plan), "finish"), metadata={"troupe_kind": "step"})

@@ -43,8 +43,8 @@ class Redo:
 
     after: str
     steps: Sequence[Step]
-    needs: Sequence[str] = ()
-    """Steps that must have delivered before."""
+    before: Sequence[Step] = ()
+    """Steps that must have been left behind; the turn goes on as if it came from the last of them."""
 
 
 class TeamGraph(StateGraph[Any, Any, Any, Any]):

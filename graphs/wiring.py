@@ -93,6 +93,19 @@ def exit_of(step: Step) -> str:
     return f"{step.name}.gate" if isinstance(step.gate, Gate) else step.name
 
 
+def left_by(step: Step, state: Any) -> str | None:
+    """The node that led on from a step as it ended; None where it did not end, or nothing followed it."""
+    done: Deliverable | None = state.get("deliverables", {}).get(step.name)
+    if done is not None and done.usable:
+        return exit_of(step)
+    if done is None or done.status not in ("failed", "skipped"):
+        return None
+    said: Judgement | None = state.get("verdicts", {}).get(f"{step.name}#{done.rounds}")
+    if said is not None and step.recovered.ask:
+        return f"{step.name}.recover" if said.decision == "partial" else None
+    return step.name if step.optional else None
+
+
 def needs_of(step: Step, earlier: Sequence[Step]) -> tuple[str, ...]:
     """What the step gets in full: what it names, and always its predecessor.
 

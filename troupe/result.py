@@ -46,6 +46,7 @@ class Result:
         usage: of all calls; `usd` is None where a price is unknown, 0 when simulated.
         missing: the steps that gave nothing usable.
         waiting: the open questions.
+        redo: the step to roll back to, so that what failed is tried again; None where nothing failed or can be.
         record: what the pattern itself kept, by name and id: `conflicts`, `assignments`, `criteria`, ...
         simulated: whether no real model was called.
     """
@@ -60,6 +61,7 @@ class Result:
     usage: Usage = NO_USAGE
     missing: tuple[str, ...] = ()
     waiting: tuple[Question, ...] = ()
+    redo: str | None = None
     record: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     simulated: bool = True
     turn: int = 1
@@ -111,6 +113,7 @@ class Result:
                 }
                 for one in self.waiting
             ],
+            "redo": self.redo,
             "record": to_jsonable_python(self.record),
             "simulated": self.simulated,
         }

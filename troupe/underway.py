@@ -31,7 +31,8 @@ from troupe.agents.scope import RunScope
 from troupe.graphs.hearing import place_of
 from troupe.graphs.node import SCOPE, Here
 from troupe.graphs.state import INTERNAL
-from troupe.graphs.team import Team
+from troupe.graphs.team import Redo, Team
+from troupe.graphs.wiring import left_by
 from troupe.graphs.work import roll_back
 from troupe.inputs import restored
 from troupe.questions import Asked, Desk, answers_on_record, by_id, open_questions, read_question
@@ -154,9 +155,9 @@ class Underway:
         state = await self._state()
         done, redo = state.get("deliverables", {}), self.team.builder.redo
         for name, way in redo.items():
-            usable = all(one in done and done[one].usable for one in way.needs)
-            if name not in done and usable and state.get("status") == "running":
-                await self.team.aupdate_state(self.read, {"status": "running"}, as_node=way.after)
+            after = _entry(way, state)
+            if name not in done and after is not None and state.get("status") == "running":
+                await self.team.aupdate_state(self.read, {"status": "running"}, as_node=after)
                 return await self.go(None, stop, resumed=True)
         return result
 
@@ -192,8 +193,9 @@ class Underway:
             raise UnknownName("step", to, redo)
         state = await self._state()
         done = state.get("deliverables", {})
-        before = [name for name in redo[to].needs if name not in done or not done[name].usable]
-        if not done or before:
+        after = _entry(redo[to], state)
+        if not done or after is None:
+            before = [step.name for step in redo[to].before if left_by(step, state) is None]
             lacking = ", ".join(before) or "the run has delivered nothing"
             raise InputError(
                 f"Run {self.turn.thread} cannot begin again at {to!r}: not delivered before it: {lacking}."
@@ -207,7 +209,7 @@ class Underway:
         update["messages"] = [
             RemoveMessage(id=str(one.id)) for one in messages[last + 1 :] if isinstance(one, AIMessage)
         ]
-        await self.team.aupdate_state(self.read, update, as_node=redo[to].after)
+        await self.team.aupdate_state(self.read, update, as_node=after)
 
     async def result(self, status: RunStatus | None, reason: Reason | None) -> Result:
         """The turn as it stands."""
@@ -240,9 +242,19 @@ class Underway:
             usage=usage,
             missing=() if ended in ("waiting", "stopped") else tuple(sorted(missing, key=builder.place_of)),
             waiting=waiting,
+            redo=self._redo(done, state) if ended in ("partial", "failed") else None,
             record=record,
             simulated=self.scope.models.simulated and usage.usd == 0,
         )
+
+    def _redo(self, done: Mapping[str, Any], state: Mapping[str, Any]) -> str | None:
+        """The first step that failed, by itself and not by a person's word, and that can be done again."""
+        for name, one in done.items():
+            given_up = one.reason is not None and one.reason.kind == "person"
+            way = self.team.builder.redo.get(name)
+            if one.status == "failed" and not given_up and way is not None and _entry(way, state) is not None:
+                return name
+        return None
 
     async def _invoke(self, given: Any, stop: asyncio.Event | None) -> None:
         control = RunControl()
@@ -315,6 +327,12 @@ class Underway:
             if not is_simulated(spec) and not known(name, provider):
                 text = f"No price is known for {spec}: the budget cannot be kept."
                 self._tell(Notice(time.time(), "", text))
+
+
+def _entry(way: Redo, state: Mapping[str, Any]) -> str | None:
+    """The node from which a turn begins again; None where it never came that far."""
+    left = [left_by(step, state) for step in way.before]
+    return None if None in left else left[-1] if left else way.after
 
 
 def _too_late(run: str, again: Mapping[str, str]) -> str:

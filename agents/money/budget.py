@@ -216,9 +216,9 @@ class Purse:
         most = self.limits.usd if self.budget is None else self.budget
         if self.paid < most and self.paid + self.held.usd + cost.usd <= most * (1 + _ROUNDING):
             return None
-        name, how = "budget", "Raise it with budget=."
+        name, how = "budget", "Raise it with budget= (--budget)."
         if self.budget is None:
-            name, how = "limit", f"(limits.usd.) {raising('usd')} Or give budget=."
+            name, how = "limit", f"(limits.usd.) {raising('usd')} Or give budget= (--budget)."
         if self.paid >= most:
             return f"The {name} of ${most:g} is used up (${self.paid:.4g} spent). {how}"
         return (

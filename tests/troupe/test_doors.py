@@ -22,6 +22,7 @@ from troupe import (
     Deliverable,
     InputError,
     NotCompleted,
+    Recovery,
     SettingsError,
     Step,
     StoreError,
@@ -494,6 +495,33 @@ def test_a_rollback_of_what_was_never_delivered_is_refused(db: Path) -> None:
     with pytest.raises(InputError, match="cannot begin again at 'c': not delivered before it: b"):
         rollback("t", "c", target=team, model=NEVER, db=db)
     assert usable(rollback("t", "b", target=team, model=scripted({"b": "two", "c": "three"}), db=db)).answer == "three"
+
+
+@pytest.mark.parametrize("judged", [None, "gate", "fails it"])
+def test_a_rollback_passes_over_an_optional_step_that_failed(judged: str | None, db: Path) -> None:
+    gated = gate(lambda work: judged == "gate" or "no good", rework=0, then="fail") if judged else None
+    b = agent("b", "Work.")
+    team = sequential(A, Step(b, optional=True, gate=gated), C)
+    lines: dict[str, list[Any]] = {"a": ["one"], "b": ["bad" if judged == "fails it" else ValueError("luck")]}
+    assert run(team, "x", model=scripted({**lines, "c": "three"}), db=db, thread="t").status == "partial"
+    again = rollback("t", "c", target=team, model=scripted({"c": "four"}), db=db)
+    assert (again.status, again.answer, again.missing, again["c"].rounds) == ("partial", "four", ("b",), 2)
+    mended = rollback("t", "b", target=sequential(A, Step(b, optional=True), C), db=db, accept_changes=True,
+                      model=scripted({"b": "two", "c": "five"}))  # fmt: skip
+    assert usable(mended).answer == "five"
+
+
+def test_a_rollback_passes_over_what_a_person_gave_up_and_stops_at_what_they_ended(db: Path) -> None:
+    lost = Step(B, recovery=Recovery(backups=False, models=False, matched=False, ask=True))
+    team = sequential(A, lost, C)
+    for thread, answer in (("on", "approve"), ("end", "reject")):
+        model = scripted({"a": "one", "b": [ValueError("luck")], "c": "three"})
+        assert run(team, "x", model=model, db=db, thread=thread).status == "waiting"
+        assert resume(thread, answer, target=team, model=model, db=db).status == "partial"
+    again = rollback("on", "c", target=team, model=scripted({"c": "four"}), db=db)
+    assert (again.status, again.answer, again.missing) == ("partial", "four", ("b",))
+    with pytest.raises(InputError, match="not delivered before it: b"):
+        rollback("end", "c", target=team, model=NEVER, db=db)
 
 
 def test_a_failed_run_is_mended_by_redoing_the_step_that_failed(db: Path) -> None:

@@ -30,6 +30,8 @@ def ask(result: Result, by: str | None, put_off: set[str]) -> dict[str, Any]:
     asked = [one for one in result.waiting if one.id not in put_off]
     for number, one in enumerate(asked, 1):
         put_off.add(one.id)
+        if one.content:
+            output.note(f"\n{one.content}")
         output.note(f"\nquestion {number} of {len(asked)}  {one.id}  {line(one.question)}")
         try:
             said = _one(one)
@@ -64,12 +66,12 @@ def _edited(content: str) -> str:
     """The work as a person wants it: from their editor, or a file."""
     if os.environ.get("VISUAL") or os.environ.get("EDITOR"):
         return click.edit(content, extension=".md") or ""
-    path = Path(_prompt("the file with the new text"))
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        output.error(f"{path} cannot be read: {error}")
-        return ""
+    while name := _prompt("the file with the new text (empty: later)"):
+        try:
+            return Path(name).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            output.error(f"{name} cannot be read: {error}")
+    return ""
 
 
 def _prompt(text: str, default: str = "") -> str:

@@ -197,7 +197,7 @@ def show_run(run: str, db: str | None, as_json: bool) -> None:
     output.out("")
     _show_steps(result)
     _show_record(result)
-    if result.answer and result.status != "waiting":
+    if result.answer and result.status not in ("waiting", "stopped"):
         output.out(f"\n{result.answer}\n")
     ending = Ending(db)
     for text in [*ending.account(result), *ending.next(result)]:
@@ -219,6 +219,9 @@ def _show_steps(result: Result) -> None:
         used = (str(done.rounds), score, calls, duration(done.usage.seconds), usd)
         rows.append((path, done.agent, done.status, *used, line(said, 200)))
     header = ["STEP", "AGENT", "STATUS", "ROUND", "SCORE", "CALLS", "TOOK", "USD", ""]
+    if not rows:
+        output.out("nothing is delivered yet")
+        return
     output.table(header, rows, spare=("AGENT", "CALLS", "TOOK", "ROUND"))
 
 

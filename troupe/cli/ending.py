@@ -36,13 +36,15 @@ def exit_code(result: Result, signal: int | None = None) -> int:
 class Ending:
     """Prints a result: the answer on standard output, the rest on standard error; or one object with `--json`.
 
-    `workflow` is what a new run was started with; people are then told what they can do next.
+    `workflow` is what a new run was started with; people are then told what they can do next. With `asks`, open
+    questions are asked right after it, and it does not say how else to answer them.
     """
 
     db: str | None = None
     folder: Path | None = None
     json: bool = False
     workflow: str | None = None
+    asks: bool = False
 
     def show(self, result: Result, signal: int | None = None, seconds: float | None = None) -> int:
         """Print it, write its files, and give its exit code; `seconds` is how long it took."""
@@ -55,8 +57,10 @@ class Ending:
                 output.note("")
             status, *account = self.account(result, seconds)
             output.note(status, output.STYLES.get(result.status, ""))
-            for text in [*account, *self.next(result), *self.leads(result)]:
+            for text in account:
                 output.note(text)
+            if not (self.asks and result.waiting):
+                self.show_ways(result)
         code = exit_code(result, signal)
         if self.folder is not None:
             try:
@@ -65,6 +69,11 @@ class Ending:
                 output.error(f"the files could not be written: {error}")
                 return code or 1
         return code
+
+    def show_ways(self, result: Result) -> None:
+        """Print what can be done now."""
+        for text in [*self.next(result), *self.leads(result)]:
+            output.note(text)
 
     def account(self, result: Result, seconds: float | None = None) -> list[str]:
         """How it ended, what it cost, and what is missing."""
@@ -85,6 +94,8 @@ class Ending:
         lines = [line for one in result.waiting for line in self.answers(result, one)]
         if result.status == "stopped":
             lines.append(f"go on      {self.command('resume', result.run)}")
+        if result.redo is not None:
+            lines.append(f"try again  {self.command('rollback', result.run, more=f'--to {shlex.quote(result.redo)}')}")
         return lines
 
     def leads(self, result: Result) -> list[str]:
@@ -107,20 +118,23 @@ class Ending:
         name = [asked.id] if len(result.waiting) > 1 else []
         ways = {
             "approve": self.command("approve", result.run, *name),
-            "edit": f"{self.command('approve', result.run, *name)} --edit FILE",
-            "respond": f"{self.command('answer', result.run, *name)} 'what to change'",
-            "reject": f"{self.command('reject', result.run, *name)} -m 'why'",
+            "edit": self.command("approve", result.run, *name, more="--edit FILE"),
+            "respond": self.command("answer", result.run, *name, "what to change"),
+            "reject": self.command("reject", result.run, *name, more="-m 'why'"),
         }
         ours = [way for way in ways if way in asked.options]
         if not ours:
             listed = f"  ({', '.join(map(line, asked.options))})" if asked.options else ""
-            return [*lines, f"answer     {self.command('answer', result.run, *name)} 'TEXT'{listed}"]
+            return [*lines, f"answer     {self.command('answer', result.run, *name, 'TEXT')}{listed}"]
         return [*lines, *(f"{way:<10} {ways[way]}" for way in ours)]
 
-    def command(self, *words: str) -> str:
-        """A command as a shell takes it, on the same database."""
-        where = ["--db", _shown(self.db)] if self.db is not None else []
-        return shlex.join([program(), *words, *where])
+    def command(self, verb: str, *words: str, more: str = "") -> str:
+        """A command as a shell takes it, on the same database; `more` is options, already quoted."""
+        options = ["--db", _shown(self.db)] if self.db is not None else []
+        called = shlex.join([program(), verb])
+        if any(one.startswith("-") for one in words):  # which would be read as options
+            return " ".join(filter(None, [called, more, shlex.join([*options, "--", *words])]))
+        return " ".join(filter(None, [called, shlex.join([*words, *options]), more]))
 
 
 def _shown(db: str) -> str:

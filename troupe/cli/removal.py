@@ -25,18 +25,22 @@ def delete_run(run: str, db: str | None, sure: bool, as_json: bool) -> None:
 
 def prune_runs(older_than: str, db: str | None, dry_run: bool, sure: bool, as_json: bool) -> None:
     """All runs that nobody has worked on for a while."""
+    from troupe.caching import prune_cache
     from troupe.checkpoints import default_place, is_missing
     from troupe.retention import Removed, aprune, duration
 
-    seconds = duration(older_than)
-    if is_missing(db or default_place()):
+    seconds, place = duration(older_than), db or default_place()
+    if is_missing(place):
         _show(Removed(), as_json, dry_run)
         return
     found = asyncio.run(aprune(seconds, db=db, dry_run=True))
     if dry_run or not found.runs:
-        _show(found, as_json, dry_run=True)
+        if not dry_run:
+            prune_cache(str(place))
+        _show(found, as_json, dry_run)
         return
-    _ask(f"Delete {counted(len(found.runs), 'run')} ({size(found.bytes)}), and all that was recorded of them?", sure)
+    them = "it" if len(found.runs) == 1 else "them"
+    _ask(f"Delete {counted(len(found.runs), 'run')} ({size(found.bytes)}), and all that was recorded of {them}?", sure)
     _show(asyncio.run(aprune(seconds, db=db)), as_json, dry_run=False)
 
 

@@ -54,12 +54,16 @@ def perform(
     """
     if wishes.out is not None:
         _usable(wishes.out)
-    ending = Ending(wishes.db, wishes.out, wishes.json, workflow)
+    asks = interactive and can_ask()
+    ending = Ending(wishes.db, wishes.out, wishes.json, workflow, asks)
     if door != "arun":
         options = {**options, "accept_changes": wishes.accept_changes}
     result, code = _once(door, args, wishes, ending, options)
     put_off: set[str] = set()
-    while interactive and result.waiting and can_ask() and (answers := ask(result, wishes.by, put_off)):
+    while asks and result.waiting:
+        if not (answers := ask(result, wishes.by, put_off)):
+            ending.show_ways(result)
+            break
         result, code = _once(door, (result.run, answers), wishes, ending, options)
     sys.exit(code)
 
