@@ -24,6 +24,7 @@ from troupe.prompts import check
 if TYPE_CHECKING:
     from troupe.agents.executor import Executor
     from troupe.agents.race import Race
+    from troupe.agents.slots import Slots
 
 _process_journal = MemoryJournal()
 
@@ -71,6 +72,8 @@ class RunScope:
         self.prompts = context.prompts or self.settings.prompts
         if self.prompts is not None:
             check(self.prompts)
+        self.slots: Slots | None = None
+        """The run's own cap on calls at work at once, where its caller gave LangGraph's `max_concurrency`."""
         self.clock = clock
         self.wall = wall
         self.started = clock()

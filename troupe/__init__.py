@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from troupe.graphs.step import Step as Step
     from troupe.graphs.team import Team as Team
     from troupe.graphs.team import TeamGraph as TeamGraph
+    from troupe.graphs.workflow import Workflow as Workflow
     from troupe.replaying import replay as replay
     from troupe.result import Result as Result
     from troupe.retention import adelete as adelete
@@ -116,6 +117,7 @@ _MODULES = {
     "graphs.state": ["TeamState"],
     "graphs.step": ["Step"],
     "graphs.team": ["Team", "TeamGraph"],
+    "graphs.workflow": ["Workflow"],
     "doors": ["aresume", "arollback", "arun", "resume", "rollback", "run"],
     "result": ["Result"],
     "streaming": ["astream", "stream"],
