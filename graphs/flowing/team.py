@@ -203,12 +203,9 @@ class _Flow:
         lost = [one for one in given if not self.steps[one.step].optional]
         if not lost:
             return None
-        cause = lost[0].reason
-        return Reason(
-            kind=cause.kind if cause is not None else "error",
-            message=f"Nothing of what it needs was delivered. {lost[0].step}: {why(lost[0])}",
-            step=place.step.name,
-        )
+        first = lost[0]
+        said = why(first) if first.status == "skipped" else f"{first.step}: {why(first)}"
+        return Reason(kind=first.reason.kind if first.reason else "error", message=said, step=place.step.name)
 
     async def _rolled_back(self, place: Place, update: dict[str, Any], seen: Any, here: Here) -> dict[str, Any]:
         """What a rollback by this step's gate changes, and what one by another's changes of this step."""
