@@ -229,28 +229,24 @@ def nested() -> TeamGraph:
 
 
 def flow() -> TeamGraph:
-    """Steps that wait for one another: a gate sends its own work back, another blames a step before."""
-    ends = {"kind": "parallel", "name": "end", "steps": [{"agent": "d", "needs": ["b", "c"]}, {"agent": "e"}]}
-    workflow = Workflow.model_validate(
-        {
-            "name": "flow",
-            "phases": [
-                {"agent": "a"},
-                {"kind": "parallel", "name": "middle", "steps": [
-                    {"agent": "b", "gate": {"contains": ["round 2"]}},
-                    {"agent": "c", "gate": {"review": "judge"}},
-                    "beside",
-                ]},
-                ends,
-            ],
-        }
-    )  # fmt: skip
-    return workflow.build(agents={name: _agent(name) for name in ("a", "b", "c", "d", "e", "beside", "judge")})
+    """Steps that wait for one another: a gate sends its own work back, the last one blames a step before."""
+    middle = [
+        {"agent": "b", "gate": {"contains": [", round"], "review": "judge"}},
+        {"agent": "c", "name": "c", "needs": ["b"]},
+        "beside",
+    ]
+    phases = [
+        {"agent": "a"},
+        {"kind": "parallel", "name": "middle", "steps": middle},
+        {"agent": "d", "gate": {"review": "judge"}},
+    ]
+    workflow = Workflow.model_validate({"name": "flow", "phases": phases})
+    return workflow.build(agents={name: _agent(name) for name in ("a", "b", "c", "d", "beside", "judge")})
 
 
 def _blamed(call: Call) -> Any:
-    """A reviewer who finds that the first step is to blame, once."""
-    return _judged(call) | ({"blame": "a"} if call.brief.round == 1 else {})
+    """A reviewer who sends the first versions back, and finds that `a` is to blame for the last step's."""
+    return _judged(call) | ({"blame": "a"} if call.brief.round == 1 and call.brief.step == "d" else {})
 
 
 def waiting() -> TeamGraph:
