@@ -171,7 +171,9 @@ class _Flow:
                 tides.drained = asked
                 raise GraphInterrupt(())
             seen = {**state, "deliverables": {**state.get("deliverables", {}), **tide.ended}}
-            with urgent(self.ranks[name] + self.plan[name].priority):
+            tide.begun.add(name)
+            rivals = len({*due} - tide.begun - {*tide.ended})
+            with urgent(self.ranks[name] + self.plan[name].priority, tides, rivals):
                 update = await self._work(place, seen, here)
             update = await self._rolled_back(place, update, seen, here)
             tide.ended[name] = update["deliverables"][name]
