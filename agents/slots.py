@@ -34,7 +34,8 @@ class Urgency(NamedTuple):
     rivals: int = 0
 
 
-_urgency: ContextVar[Urgency] = ContextVar("troupe_urgency", default=Urgency())
+_NONE = Urgency()
+_urgency: ContextVar[Urgency] = ContextVar("troupe_urgency", default=_NONE)
 
 
 @contextmanager

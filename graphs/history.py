@@ -80,6 +80,7 @@ class StepRecord:
         sent_back: how often its gate sent it back.
         sources: the steps whose results it was built on, as far as that is known.
         asked: its own requests and failed attempts, oldest first.
+        content: what it delivered, where the turn's last state is at hand.
         composed: whether it is a graph whose steps are records of their own.
     """
 
@@ -100,6 +101,7 @@ class StepRecord:
     sources: tuple[str, ...] = ()
     asked: tuple[Asked, ...] = ()
     composed: bool = False
+    content: str = field(default="", repr=False)
 
     @property
     def delivered(self) -> bool:
@@ -345,6 +347,7 @@ def _step(
         sources=done.sources if done else (),
         asked=tuple(one.asked),
         composed=bool(inside),
+        content=done.content if done else "",
     )
 
 

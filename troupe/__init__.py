@@ -70,6 +70,8 @@ if TYPE_CHECKING:
     from troupe.graphs.history import History as History
     from troupe.graphs.mesh import mesh as mesh
     from troupe.graphs.meshing.guards import Guards as Guards
+    from troupe.graphs.optimize import Optimization as Optimization
+    from troupe.graphs.optimize import optimize as optimize
     from troupe.graphs.parallel import parallel as parallel
     from troupe.graphs.recovery import Recovery as Recovery
     from troupe.graphs.sequential import sequential as sequential
@@ -116,6 +118,7 @@ _MODULES = {
     "graphs.forking.joins": ["first", "quorum", "within"],
     "graphs.forking.merging": ["merge"],
     "graphs.mesh": ["mesh"],
+    "graphs.optimize": ["Optimization", "optimize"],
     "graphs.parallel": ["parallel"],
     "graphs.sequential": ["sequential"],
     "graphs.state": ["TeamState"],

@@ -75,7 +75,7 @@ class _Flow:
         self.needs = {name: one.needs for name, one in self.plan.items()}
         ancestors = behind(self.needs)
         self.again = self._again(ancestors)
-        seconds = {name: one.seconds or _estimate(one.step) for name, one in self.plan.items()}
+        seconds = {name: one.seconds or estimated(one.step) for name, one in self.plan.items()}
         self.ranks = ranks(self.needs, seconds)
         self.places = {
             name: Place(
@@ -255,7 +255,8 @@ def _rolls_back(verdict: Judgement) -> bool:
     return verdict.decision == "rollback"
 
 
-def _estimate(step: Step) -> float:
+def estimated(step: Step) -> float:
+    """How long a step is thought to take, as long as nothing is known."""
     role = getattr(step.agent, "role", None)
     return ESTIMATE[role.tier] if role is not None else ESTIMATE["standard"]
 
