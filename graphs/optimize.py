@@ -13,9 +13,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, TypeGuard
 
 from troupe.agents.chat import ChatAgent
+from troupe.agents.models.simulated import SIMULATED
 from troupe.agents.notes import artifacts
 from troupe.graphs.flowing.order import Needs, behind, ordered
 from troupe.graphs.flowing.plan import planned
@@ -129,7 +130,7 @@ def optimize(
 
     Args:
         workflow: as data.
-        history: recorded runs of it: `troupe.history(workflow.name)`. Runs on simulated words show nothing.
+        history: recorded runs of it: `troupe.history(workflow.name)`. Simulated words show nothing.
         agents: whoever else the workflow names; see `Workflow.build`. They may do what no text shows, and so keep their
             place, unless they are agents without tools.
         slots: how many steps are at work at once, for the prediction.
@@ -159,29 +160,33 @@ class _Leaf:
 class _Optimizer:
     def __init__(self, workflow: Workflow, history: History, agents: Mapping[str, Any], slots: int) -> None:
         self.workflow, self.agents, self.slots = workflow, agents, slots
-        self.runs = [run for run in history.runs if not run.simulated][:MOST_RUNS]
+        self.runs = history.runs[:MOST_RUNS]
         self.plan = _by_name(planned(workflow, agents, {}))
         self.needs: dict[str, tuple[str, ...]] = {name: one.needs for name, one in self.plan.items()}
         self.behind = behind(self.needs)
         self.order = ordered(self.needs)
         self.leaves: dict[str, _Leaf] = {}
         self.groups: dict[str, list[str]] = {}
-        for entry in workflow.phases:
-            self._read(entry, None)
+        self.names: dict[tuple[int, ...], str] = {}
+        """Of the steps, by their place: an agent that is only named gives its step its own name."""
+        in_order = iter(self.plan)
+        for at, entry in enumerate(workflow.phases):
+            self._read(entry, (at,), None, in_order)
         self.recorded = {name: median(took) for name in self.plan if (took := history.seconds(name))}
         self.seconds = {name: self.recorded.get(name) or estimated(one.step) for name, one in self.plan.items()}
         self._why: dict[tuple[str, str], tuple[str, int]] = {}
 
-    def _read(self, entry: Entry, said: tuple[str, ...] | None) -> None:
+    def _read(self, entry: Entry, place: tuple[int, ...], said: tuple[str, ...] | None, names: Iterator[str]) -> None:
         own = None if isinstance(entry, str) else entry.needs
         said = own if own is not None else said
-        if not isinstance(entry, str) and _is_group(entry):
+        if _is_group(entry):
             known = len(self.leaves)
             for at, one in enumerate(entry.steps):
-                self._read(one, said if not at or entry.kind == "parallel" else None)
+                self._read(one, (*place, at), said if not at or entry.kind == "parallel" else None, names)
             self.groups[entry.name] = [*self.leaves][known:]
         else:
-            self.leaves[_name(entry)] = _Leaf(entry, said)
+            self.names[place] = name = next(names)
+            self.leaves[name] = _Leaf(entry, said)
 
     def optimized(self) -> Optimization:
         """The whole."""
@@ -317,7 +322,7 @@ class _Optimizer:
         then still waits for something else gets `needs` of their own."""
         said: dict[str, tuple[str, ...]] = {}
         while True:
-            phases = tuple(_edited(entry, wanted, said) for entry in self.workflow.phases)
+            phases = tuple(self._edited(one, (at,), wanted, said) for at, one in enumerate(self.workflow.phases))
             made = Workflow(**{**dict(self.workflow), "phases": phases})
             plan = _by_name(planned(made, self.agents, {}))
             wrong = {name: tuple(wanted[name]) for name, one in plan.items() if {*one.needs} != {*wanted[name]}}
@@ -325,35 +330,32 @@ class _Optimizer:
                 return made
             said |= wrong
 
+    def _edited(self, entry: Entry, place: tuple[int, ...], wanted: Needs, said: Mapping[str, Any]) -> Entry:
+        if _is_group(entry):
+            steps = tuple(self._edited(one, (*place, at), wanted, said) for at, one in enumerate(entry.steps))
+            if entry.kind == "sequential" and self._at_once(entry, place, wanted):
+                return ParallelEntry(**{**dict(entry), "kind": "parallel", "steps": steps})
+            return entry.model_copy(update={"steps": steps})
+        name = self.names[place]
+        if name not in said:
+            return entry
+        if isinstance(entry, str):
+            own = {} if name == entry else {"name": name}
+            return StepEntry.model_validate({"agent": entry, "needs": said[name], **own})
+        return entry.model_copy(update={"needs": said[name]})
 
-def _edited(entry: Entry, wanted: Needs, said: Mapping[str, tuple[str, ...]]) -> Entry:
-    if isinstance(entry, str):
-        return StepEntry(agent=entry, needs=said[entry]) if entry in said else entry
-    if not _is_group(entry):
-        name = _name(entry)
-        return entry.model_copy(update={"needs": said[name]}) if name in said else entry
-    steps = tuple(_edited(one, wanted, said) for one in entry.steps)
-    if isinstance(entry, SequentialEntry) and _at_once(entry, wanted):
-        return ParallelEntry(**{**dict(entry), "kind": "parallel", "steps": steps})
-    return entry.model_copy(update={"steps": steps})
+    def _at_once(self, entry: SequentialEntry, place: tuple[int, ...], wanted: Needs) -> bool:
+        """Whether all of its steps wait for the same, and none says so itself."""
+        names = [self.names.get((*place, at), "") for at in range(len(entry.steps))]
+        alike = all(name and {*wanted[name]} == {*wanted[names[0]]} for name in names)
+        return len(names) > 1 and alike and all(isinstance(one, str) or one.needs is None for one in entry.steps)
 
 
-def _at_once(entry: SequentialEntry, wanted: Needs) -> bool:
-    """Whether all of its steps wait for the same, and none says so itself."""
-    names = [_name(one) for one in entry.steps]
-    alike = all(name in wanted and {*wanted[name]} == {*wanted[names[0]]} for name in names)
-    return len(names) > 1 and alike and all(isinstance(one, str) or one.needs is None for one in entry.steps)
-
-
-def _is_group(entry: Any) -> bool:
+def _is_group(entry: Entry) -> TypeGuard[SequentialEntry | ParallelEntry]:
     """Whether an entry only holds steps, and is none itself."""
-    return entry.kind == "sequential" or (entry.kind == "parallel" and entry.merge is None and entry.join == "all")
-
-
-def _name(entry: Entry) -> str:
-    if isinstance(entry, str):
-        return entry
-    return entry.name or entry.agent if isinstance(entry, StepEntry) else entry.name
+    if isinstance(entry, ParallelEntry):
+        return entry.merge is None and entry.join == "all"
+    return isinstance(entry, SequentialEntry)
 
 
 def _who(entry: Any) -> Iterator[str]:
@@ -375,7 +377,9 @@ def _by_name(plan: Sequence[Flowing]) -> dict[str, Flowing]:
 
 
 def _texts(run: RunRecord) -> dict[str, str]:
-    return {one.path: one.content for one in run.steps if one.delivered and one.content}
+    """What was delivered, by step, as far as it was not made up without reading anything."""
+    found = {one.path: one.content for one in run.steps if one.delivered}
+    return {name: text for name, text in found.items() if text and not text.startswith(SIMULATED)}
 
 
 def _files(text: str) -> set[str]:

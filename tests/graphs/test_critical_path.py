@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -116,7 +117,7 @@ def test_every_step_begins_as_soon_as_it_can_and_what_comes_of_it_does_not_hang_
     for name, (began, _) in spans.items():
         ready = max((spans[one][1] for one in needs[name]), default=0.0)
         assert began >= ready, "it began before all that it needs had ended"
-        for left, right in zip(moments, moments[1:], strict=False):
+        for left, right in pairwise(moments):
             if ready + CLOSE < left and right - left > 2 * CLOSE and right <= began:
                 busy = sum(start <= left and right <= end for start, end in spans.values())
                 assert busy == slots, f"{name} was ready and waited while a slot was free"
