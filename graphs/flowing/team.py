@@ -75,7 +75,7 @@ class _Flow:
         self.needs = {name: one.needs for name, one in self.plan.items()}
         ancestors = behind(self.needs)
         self.again = self._again(ancestors)
-        seconds = {name: one.seconds or _estimate(one.step) for name, one in self.plan.items()}
+        seconds = {name: one.seconds or estimated(one.step) for name, one in self.plan.items()}
         self.ranks = ranks(self.needs, seconds)
         self.places = {
             name: Place(
@@ -171,7 +171,9 @@ class _Flow:
                 tides.drained = asked
                 raise GraphInterrupt(())
             seen = {**state, "deliverables": {**state.get("deliverables", {}), **tide.ended}}
-            with urgent(self.ranks[name] + self.plan[name].priority):
+            tide.begun.add(name)
+            rivals = len({*due} - tide.begun - {*tide.ended})
+            with urgent(self.ranks[name] + self.plan[name].priority, tides, rivals):
                 update = await self._work(place, seen, here)
             update = await self._rolled_back(place, update, seen, here)
             tide.ended[name] = update["deliverables"][name]
@@ -250,7 +252,8 @@ def _rolls_back(verdict: Judgement) -> bool:
     return verdict.decision == "rollback"
 
 
-def _estimate(step: Step) -> float:
+def estimated(step: Step) -> float:
+    """How long a step is thought to take, as long as nothing is known."""
     role = getattr(step.agent, "role", None)
     return ESTIMATE[role.tier] if role is not None else ESTIMATE["standard"]
 

@@ -241,6 +241,24 @@ def draw(
 
 
 @app.command(rich_help_panel=LOOK)
+def optimize(
+    workflow: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="A workflow.", show_default=False)],
+    write: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the workflow as it may be there.", dir_okay=False)
+    ] = None,
+    slots: Annotated[
+        int, typer.Option(metavar="N", help="How many steps work at once, for the prediction.", min=1)
+    ] = 4,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Which steps of a workflow need not wait for each other, as its recorded runs show, and what that saves."""
+    from troupe.cli.optimizing import optimize_workflow
+
+    optimize_workflow(workflow, db, slots, write, as_json)
+
+
+@app.command(rich_help_panel=LOOK)
 def runs(
     run: Annotated[
         str | None, typer.Argument(metavar="RUN", help="One run, as its last turn stands.", show_default=False)
