@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
@@ -117,11 +116,11 @@ class Executor:
             return Ok(call.load(found.received), found.usage, 0, found.agent)
         call.began = found
         await scope.may_start()
-        started = time.time()
+        started = scope.wall()
         outcome = await self._by_anyone(call)
         if isinstance(outcome, Ok):
             received = call.dump(outcome.value)
-            seconds = time.time() - started
+            seconds = scope.wall() - started
             row = Row(call.key, "outcome", call.path, outcome.by, None, received, outcome.usage, started, seconds)
             await scope.journal.record(row)
         return outcome
@@ -269,7 +268,7 @@ class Executor:
         failed = failure(error)
         call.emit(
             Attempt(
-                at=time.time(),
+                at=call.scope.wall(),
                 path=call.path,
                 agent=call.agent.name,
                 purpose=call.purpose,
