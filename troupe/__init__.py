@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from troupe.graphs.meshing.guards import Guards as Guards
     from troupe.graphs.parallel import parallel as parallel
     from troupe.graphs.recovery import Recovery as Recovery
+    from troupe.graphs.rehearsing.forecast import Rehearsal as Rehearsal
     from troupe.graphs.sequential import sequential as sequential
     from troupe.graphs.state import TeamState as TeamState
     from troupe.graphs.step import Step as Step
@@ -79,6 +80,8 @@ if TYPE_CHECKING:
     from troupe.graphs.team import TeamGraph as TeamGraph
     from troupe.records import ahistory as ahistory
     from troupe.records import history as history
+    from troupe.rehearsal import arehearse as arehearse
+    from troupe.rehearsal import rehearse as rehearse
     from troupe.replaying import replay as replay
     from troupe.result import Result as Result
     from troupe.retention import adelete as adelete
@@ -116,6 +119,7 @@ _MODULES = {
     "graphs.forking.merging": ["merge"],
     "graphs.mesh": ["mesh"],
     "graphs.parallel": ["parallel"],
+    "graphs.rehearsing.forecast": ["Rehearsal"],
     "graphs.sequential": ["sequential"],
     "graphs.state": ["TeamState"],
     "graphs.step": ["Step"],
@@ -125,6 +129,7 @@ _MODULES = {
     "streaming": ["astream", "stream"],
     "replaying": ["replay"],
     "faults": ["Fault", "aerror_log", "error_log"],
+    "rehearsal": ["arehearse", "rehearse"],
     "records": ["ahistory", "history"],
     "retention": ["adelete", "aprune", "delete", "prune"],
 }  # fmt: skip
