@@ -199,9 +199,16 @@ class History:
         """What a step cost, wherever it delivered and every price is known."""
         return tuple(one.usd for one in self.steps(step) if one.delivered and one.usd is not None)
 
+    def verdicts(self, step: str) -> tuple[bool, ...]:
+        """Whether each verdict on a step passed it."""
+        found = list(self.steps(step))
+        # A check that is no call leaves no trace where it passes at once; that there is one shows in other runs.
+        passed = (True,) if any(one.judged for one in found) else ()
+        return tuple(each for one in found for each in one.judged or (passed if one.delivered else ()))
+
     def pass_rate(self, step: str) -> float | None:
         """The share of verdicts that passed; None where it was never judged."""
-        judged = [passed for one in self.steps(step) for passed in one.judged]
+        judged = self.verdicts(step)
         return sum(judged) / len(judged) if judged else None
 
     def failure_rate(self, agent: str) -> float | None:

@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from troupe.graphs.optimize import optimize as optimize
     from troupe.graphs.parallel import parallel as parallel
     from troupe.graphs.recovery import Recovery as Recovery
+    from troupe.graphs.rehearsing.forecast import Rehearsal as Rehearsal
     from troupe.graphs.sequential import sequential as sequential
     from troupe.graphs.state import TeamState as TeamState
     from troupe.graphs.step import Step as Step
@@ -82,6 +83,8 @@ if TYPE_CHECKING:
     from troupe.graphs.workflow import Workflow as Workflow
     from troupe.records import ahistory as ahistory
     from troupe.records import history as history
+    from troupe.rehearsal import arehearse as arehearse
+    from troupe.rehearsal import rehearse as rehearse
     from troupe.replaying import replay as replay
     from troupe.result import Result as Result
     from troupe.retention import adelete as adelete
@@ -120,6 +123,7 @@ _MODULES = {
     "graphs.mesh": ["mesh"],
     "graphs.optimize": ["Optimization", "optimize"],
     "graphs.parallel": ["parallel"],
+    "graphs.rehearsing.forecast": ["Rehearsal"],
     "graphs.sequential": ["sequential"],
     "graphs.state": ["TeamState"],
     "graphs.step": ["Step"],
@@ -130,6 +134,7 @@ _MODULES = {
     "streaming": ["astream", "stream"],
     "replaying": ["replay"],
     "faults": ["Fault", "aerror_log", "error_log"],
+    "rehearsal": ["arehearse", "rehearse"],
     "records": ["ahistory", "history"],
     "retention": ["adelete", "aprune", "delete", "prune"],
 }  # fmt: skip
