@@ -175,6 +175,19 @@ def test_a_person_answers_after_the_stated_time_and_that_is_said() -> None:
     assert any(one.what == "a person's answer" and "2 min" in one.value for one in found.sources)
 
 
+def test_a_person_takes_none_of_the_time_that_a_deadline_gives() -> None:
+    steps = Step(agent("a", "Work."), gate=gate(contains("x"), rework=0, then="ask")), agent("b", "Work.")
+    drawn = known({"a": [False], "b": [True]})
+    found = rehearse(sequential(*steps, name="line"), "x", trials=5, deadline=30, history=drawn)
+    assert found.figures.status == {"completed": 1.0} and found.seconds.p50 == pytest.approx(602)
+
+
+def test_a_team_that_stops_before_a_step_goes_on_when_a_person_has_looked() -> None:
+    team = line("a", "b").compile(interrupt_before=["b"])
+    found = rehearse(team, "x", trials=2, answers_after=60, history=NONE)
+    assert found.figures.status == {"completed": 1.0} and found["(a person)"].waiting == pytest.approx(60)
+
+
 def test_a_budget_and_a_deadline_end_a_trial_as_they_end_a_run() -> None:
     found = rehearse(line(), "x", trials=5, history=NONE, budget=0.0001)
     assert set(found.figures.status) <= {"partial", "failed"}

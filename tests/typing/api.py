@@ -284,6 +284,16 @@ def recovered(result: Result) -> None:
     assert_type(error_log(result.run), list[Fault])
 
 
+def foreseen() -> None:
+    known = history("line", db="runs.db", limit=10)
+    assert_type(known, History)
+    assert_type(known.seconds("draft"), tuple[float, ...])
+    assert_type(known.pass_rate("draft"), float | None)
+    found = rehearse(team, "hi", trials=10, faults="timeout=0.1", history=known)
+    assert_type(found, Rehearsal)
+    assert_type(found["draft"].sent_back, float | None)
+
+
 def forked(result: Result) -> None:
     assert_type(result.conflicts, tuple[Conflict, ...])
     assert_type([one.winner for one in result.conflicts], list[str | None])
