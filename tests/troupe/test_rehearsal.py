@@ -206,6 +206,14 @@ def test_prices_are_those_of_the_models_that_would_serve() -> None:
     assert unknown.usd is None and unknown["a"].usd is None
 
 
+def test_a_function_takes_as_long_as_it_took_and_no_longer() -> None:
+    took = StepRecord("f", agent="f", seconds=9.0, worked=(4.0,))
+    runs = [RunRecord(str(one), 1, "line", "x", "completed", False, 0.0, 9.0, 0.0, (took,)) for one in range(3)]
+    found = rehearse(sequential(Step(real, name="f"), name="line"), "x", trials=2, history=History(tuple(runs)))
+    assert found.seconds.p50 == pytest.approx(4.0)
+    assert rehearse(sequential(Step(real, name="f"), name="line"), "x", history=NONE, trials=2).seconds.p50 == 1.0
+
+
 def test_each_number_says_whether_it_was_recorded_or_is_a_default() -> None:
     found = rehearse(line(), "x", trials=2, history=known({"a": [True]}))
     origins = {one.what: (one.origin, one.samples) for one in found.sources}
@@ -393,16 +401,16 @@ def test_a_rehearsal_from_recorded_runs_reproduces_their_makespan() -> None:
 
     async def record() -> History:
         with SqliteStore(":memory:", clock=asyncio.get_running_loop().time) as store:
-            for number in range(40):
+            for number in range(24):
                 model = Lognormal(lines={"*": []}, seed=number)
                 done = await arun(team, "x", context=TeamContext(models=model, executor=Executor(2)), db=store)
                 assert done.status in ("completed", "partial")
             return await ahistory("line", db=store, simulated=True)
 
     recorded = play(record)
-    assert len(recorded) == 40
+    assert len(recorded) == 24
     took = median(one.seconds for one in recorded.runs)
-    found = rehearse(team, "x", trials=100, slots=2, history=recorded)
+    found = rehearse(team, "x", trials=60, slots=2, history=recorded)
     assert found.seconds.p50 == pytest.approx(took, rel=0.1)
     assert took > 10  # virtual seconds
     assert all(one.origin == "recorded" for one in found.sources if one.what.startswith(("replies", "verdicts")))
