@@ -337,6 +337,18 @@ def test_nothing_real_is_called_and_nothing_written(tmp_path: Path, monkeypatch:
     assert not model.asked
 
 
+def test_a_rollback_takes_no_real_side_effect_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def blaming(passed: bool) -> dict[str, Any]:
+        return {"passed": passed, "feedback": "wrong", "blame": None if passed else "f"}
+
+    monkeypatch.setattr("troupe.graphs.rehearsing.cast._verdict", blaming)
+    undone: list[Deliverable] = []
+    judged = Step(agent("b", "Work."), gate=gate(review(by="qa-engineer")))
+    team = sequential(Step(real, name="f", undo=undone.append), judged, name="line")
+    found = rehearse(team, "x", trials=3, history=known({"b": [False]}))
+    assert found["f"].rework > 0 and not undone
+
+
 def test_a_team_runs_as_before_after_it_was_rehearsed() -> None:
     team = sequential(agent("poet", "Write."), gate=gate(contains("pond")), name="line").compile()
     rehearse(team, "x", trials=3, history=NONE)
