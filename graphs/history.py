@@ -78,6 +78,7 @@ class StepRecord:
         score: of the last verdict.
         judged: whether each verdict of its gate passed it, in order.
         sent_back: how often its gate sent it back.
+        worked: seconds of each piece of work that came to an end, retries and waits for a slot included.
         sources: the steps whose results it was built on, as far as that is known.
         asked: its own requests and failed attempts, oldest first.
         content: what it delivered, where the turn's last state is at hand.
@@ -98,6 +99,7 @@ class StepRecord:
     score: float | None = None
     judged: tuple[bool, ...] = ()
     sent_back: int = 0
+    worked: tuple[float, ...] = ()
     sources: tuple[str, ...] = ()
     asked: tuple[Asked, ...] = ()
     composed: bool = False
@@ -237,6 +239,8 @@ class _Found:
     """Who asked last."""
     worked: dict[int, float] = field(default_factory=dict)
     """By round, when its work began."""
+    pieces: list[float] = field(default_factory=list)
+    """Seconds of work that came to an end."""
     attempts: int = 0
     ended: bool = False
     failed: bool = False
@@ -308,6 +312,7 @@ def _take_in(one: _Found, row: Row, call: tuple[str, str, str, str], tiers: Mapp
         one.attempts += row.kind in ("outcome", "failure")
         if row.kind == "outcome":
             one.ended, one.by = True, row.agent
+            one.pieces.append(row.seconds)
     if purpose == "review" and row.kind == "outcome" and row.received is not None:
         passed, score, blame = (_said(row.received, name) for name in ("passed", "score", "blame"))
         one.reviews[round_] = end, bool(passed), score, bool(blame) and not passed
@@ -351,6 +356,7 @@ def _step(
         score=done.score if done else scores[-1] if scores else None,
         judged=tuple(passes.values()),
         sent_back=sum(not passed for number, passed in passes.items() if number < rounds),
+        worked=tuple(one.pieces),
         sources=done.sources if done else (),
         asked=tuple(one.asked),
         composed=bool(inside),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ async def ahistory(
         return History()
     async with opened(None, db) as books:
         store = books.kept
-        tiers = {name: role.tier for name, role in known_roles().items()}
+        tiers = {name: role.tier for name, role in (await asyncio.to_thread(known_roles)).items()}
         runs = []
         for turn in await store.ended(workflow, simulated, limit):
             rows = await store.measured(f"{place_of(turn.thread, turn.turn)}/")

@@ -101,7 +101,8 @@ async def arehearse(
     if not answers_after >= 0:
         raise InputError(f"answers_after={answers_after!r}: give seconds, 0 or more.")
     agents = dict(_agents(where.team))
-    wrong.must_be_of({*agents, *TIERS, *known_roles()})
+    roles = await asyncio.to_thread(known_roles)
+    wrong.must_be_of({*agents, *TIERS, *roles})
     known = await ahistory(db=db) if history is None else history
     stage = Stage(
         team=where.team,
@@ -112,7 +113,7 @@ async def arehearse(
         settings=settings,
         slots=slots,
         answers_after=float(answers_after),
-        tiers={name: role.tier for name, role in known_roles().items()} | agents,
+        tiers={name: role.tier for name, role in roles.items()} | agents,
     )
     odds = Odds(known, where.name, seed, wrong)
     played = await _apart(stage, odds, count)
@@ -155,12 +156,12 @@ def _context(team: Team, given: TeamContext | None, budget: float | None, deadli
     """The run's context, without whatever is called or told."""
     from pydantic import ValidationError
 
-    context = given or team.builder.context_schema()  # type: ignore[misc]
-    assert context is not None  # noqa: S101 - a team's context schema is a TeamContext
-    fields = {name: getattr(context, name) for name in type(context).model_fields}
-    fields |= {"models": None, "cache": False, "listeners": (), "executor": None}
-    fields |= {name: value for name, value in (("budget", budget), ("deadline", deadline)) if value is not None}
     try:
+        context = given or team.builder.context_schema()  # type: ignore[misc]
+        assert context is not None  # noqa: S101 - a team's context schema is a TeamContext
+        fields = {name: getattr(context, name) for name in type(context).model_fields}
+        fields |= {"models": None, "cache": False, "listeners": (), "executor": None}
+        fields |= {name: value for name, value in (("budget", budget), ("deadline", deadline)) if value is not None}
         return type(context)(**fields)
     except ValidationError as error:
         raise InputError(f"{complaints(error)}.") from None

@@ -89,7 +89,7 @@ class Cast(Models):
         """By step and round, whether its gate passed it."""
         self.counts: dict[str, int] = {}
         self._standing: dict[int, tuple[Agent, Agent]] = {}
-        self._models: dict[Any, RehearsalModel] = {}
+        self._models: dict[Any, tuple[Any, RehearsalModel]] = {}
 
     # --- models -----------------------------------------------------------------------------------------------------
 
@@ -103,12 +103,12 @@ class Cast(Models):
 
     def _in_place_of(self, real: Any, tier: Tier) -> RehearsalModel:
         key = tier, real if isinstance(real, str) else id(real)
-        if (model := self._models.get(key)) is None:
+        if (made := self._models.get(key)) is None:
             name, provider = _sold(real, tier)
             self._note_price(real, tier, name, provider)
-            model = self._models[key] = RehearsalModel(tier=tier, sold=name, provider=provider)
-            model.join(self)
-        return model
+            made = self._models[key] = real, RehearsalModel(tier=tier, sold=name, provider=provider)
+            made[1].join(self)
+        return made[1]
 
     def _note_price(self, real: Any, tier: Tier, name: str, provider: str) -> None:
         if is_simulated(real):

@@ -118,8 +118,8 @@ class Odds:
         self._took: dict[str, list[float]] = defaultdict(list)
         self._requests: dict[str, list[int]] = defaultdict(list)
         for step in own.steps():
-            if step.delivered and not step.composed:
-                self._took[step.template].append(step.seconds)
+            if not step.composed:
+                self._took[step.template].extend(step.worked)
         paths = sorted({step.template for step in own.steps()})
         self._judged = {path: found for path in paths if (found := own.verdicts(path))}
         every = [passed for step in self.history.steps() for passed in step.judged]

@@ -96,14 +96,17 @@ async def _trial(stage: Stage, odds: Odds, number: int) -> Trial:
             except GraphRecursionError:
                 status = "partial"
                 break
-            if not (asked := state.get("__interrupt__")):
+            asked = state.get("__interrupt__") or ()
+            if not asked and state["status"] != "running":
                 status = state["status"]
                 break
             since = clock()
             await asyncio.sleep(stage.answers_after)
             odds.assumed("a person's answer", f"approves after {stage.answers_after / 60:g} min")
-            waits += [(_step_of(one.value), since, clock()) for one in asked]
-            given = Command(resume={one.id: as_asked(one.value, "approve") for one in asked})
+            waits += [(_step_of(one.value), since, clock()) for one in asked] or [("", since, clock())]
+            # Where the caller has it interrupted before or after a node, nothing is asked and it just goes on.
+            given = Command(resume={one.id: as_asked(one.value, "approve") for one in asked}) if asked else None
+            scope.started = clock()  # whoever goes on with a run has its deadline before them
     seconds = clock()
     spent = scope.spent
     known = RunRecord(THREAD, number, stage.workflow, "", status, True, 0.0, seconds, spent.usd)

@@ -64,6 +64,7 @@ def test_a_recorded_run_tells_step_by_step_what_it_took(place: Place) -> None:
     assert [(one.agent, one.purpose, one.round) for one in triage.asked] == [
         ("triage", "work", 1), ("qa-engineer", "review", 1), ("triage", "work", 2), ("qa-engineer", "review", 2),
     ]  # fmt: skip
+    assert len(triage.worked) == 2 and sum(triage.worked) < triage.seconds  # which has the reviews, too
     assert triage.calls == 4 and triage.tokens.input > 0
     assert all(one.seconds >= 0.02 for one in triage.asked)
     assert [one.tier for one in triage.asked] == [None, "standard", None, "standard"]

@@ -175,6 +175,19 @@ def test_a_person_answers_after_the_stated_time_and_that_is_said() -> None:
     assert any(one.what == "a person's answer" and "2 min" in one.value for one in found.sources)
 
 
+def test_a_person_takes_none_of_the_time_that_a_deadline_gives() -> None:
+    steps = Step(agent("a", "Work."), gate=gate(contains("x"), rework=0, then="ask")), agent("b", "Work.")
+    drawn = known({"a": [False], "b": [True]})
+    found = rehearse(sequential(*steps, name="line"), "x", trials=5, deadline=30, history=drawn)
+    assert found.figures.status == {"completed": 1.0} and found.seconds.p50 == pytest.approx(602)
+
+
+def test_a_team_that_stops_before_a_step_goes_on_when_a_person_has_looked() -> None:
+    team = line("a", "b").compile(interrupt_before=["b"])
+    found = rehearse(team, "x", trials=2, answers_after=60, history=NONE)
+    assert found.figures.status == {"completed": 1.0} and found["(a person)"].waiting == pytest.approx(60)
+
+
 def test_a_budget_and_a_deadline_end_a_trial_as_they_end_a_run() -> None:
     found = rehearse(line(), "x", trials=5, history=NONE, budget=0.0001)
     assert set(found.figures.status) <= {"partial", "failed"}
@@ -191,6 +204,14 @@ def test_prices_are_those_of_the_models_that_would_serve() -> None:
     assert any("openai:gpt-5," in one.value and one.origin == "given" for one in dear.sources)
     unknown = rehearse(line(), "x", trials=5, history=NONE, model="local:mine")
     assert unknown.usd is None and unknown["a"].usd is None
+
+
+def test_a_function_takes_as_long_as_it_took_and_no_longer() -> None:
+    took = StepRecord("f", agent="f", seconds=9.0, worked=(4.0,))
+    runs = [RunRecord(str(one), 1, "line", "x", "completed", False, 0.0, 9.0, 0.0, (took,)) for one in range(3)]
+    found = rehearse(sequential(Step(real, name="f"), name="line"), "x", trials=2, history=History(tuple(runs)))
+    assert found.seconds.p50 == pytest.approx(4.0)
+    assert rehearse(sequential(Step(real, name="f"), name="line"), "x", history=NONE, trials=2).seconds.p50 == 1.0
 
 
 def test_each_number_says_whether_it_was_recorded_or_is_a_default() -> None:
@@ -316,6 +337,18 @@ def test_nothing_real_is_called_and_nothing_written(tmp_path: Path, monkeypatch:
     assert not model.asked
 
 
+def test_a_rollback_takes_no_real_side_effect_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def blaming(passed: bool) -> dict[str, Any]:
+        return {"passed": passed, "feedback": "wrong", "blame": None if passed else "f"}
+
+    monkeypatch.setattr("troupe.graphs.rehearsing.cast._verdict", blaming)
+    undone: list[Deliverable] = []
+    judged = Step(agent("b", "Work."), gate=gate(review(by="qa-engineer")))
+    team = sequential(Step(real, name="f", undo=undone.append), judged, name="line")
+    found = rehearse(team, "x", trials=3, history=known({"b": [False]}))
+    assert found["f"].rework > 0 and not undone
+
+
 def test_a_team_runs_as_before_after_it_was_rehearsed() -> None:
     team = sequential(agent("poet", "Write."), gate=gate(contains("pond")), name="line").compile()
     rehearse(team, "x", trials=3, history=NONE)
@@ -380,16 +413,16 @@ def test_a_rehearsal_from_recorded_runs_reproduces_their_makespan() -> None:
 
     async def record() -> History:
         with SqliteStore(":memory:", clock=asyncio.get_running_loop().time) as store:
-            for number in range(40):
+            for number in range(24):
                 model = Lognormal(lines={"*": []}, seed=number)
                 done = await arun(team, "x", context=TeamContext(models=model, executor=Executor(2)), db=store)
                 assert done.status in ("completed", "partial")
             return await ahistory("line", db=store, simulated=True)
 
     recorded = play(record)
-    assert len(recorded) == 40
+    assert len(recorded) == 24
     took = median(one.seconds for one in recorded.runs)
-    found = rehearse(team, "x", trials=100, slots=2, history=recorded)
+    found = rehearse(team, "x", trials=60, slots=2, history=recorded)
     assert found.seconds.p50 == pytest.approx(took, rel=0.1)
     assert took > 10  # virtual seconds
     assert all(one.origin == "recorded" for one in found.sources if one.what.startswith(("replies", "verdicts")))

@@ -25,12 +25,14 @@ from troupe import (
     Fault,
     Gate,
     Guards,
+    History,
     Limits,
     NotCompleted,
     Notes,
     Optimization,
     Reason,
     Recovery,
+    Rehearsal,
     Result,
     Role,
     SimulatedChatModel,
@@ -70,6 +72,7 @@ from troupe import (
     quorum,
     read_role,
     read_roles,
+    rehearse,
     replay,
     resume,
     review,
@@ -286,6 +289,16 @@ def recovered(result: Result) -> None:
     for one in result["qa-engineer"].tried:
         assert_type(one.line(), str)
     assert_type(error_log(result.run), list[Fault])
+
+
+def foreseen() -> None:
+    known = history("line", db="runs.db", limit=10)
+    assert_type(known, History)
+    assert_type(known.seconds("draft"), tuple[float, ...])
+    assert_type(known.pass_rate("draft"), float | None)
+    found = rehearse(team, "hi", trials=10, faults="timeout=0.1", history=known)
+    assert_type(found, Rehearsal)
+    assert_type(found["draft"].sent_back, float | None)
 
 
 def forked(result: Result) -> None:
