@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from troupe.doors import resume as resume
     from troupe.doors import rollback as rollback
     from troupe.doors import run as run
+    from troupe.explaining import aexplain as aexplain
+    from troupe.explaining import explain as explain
     from troupe.faults import Fault as Fault
     from troupe.faults import aerror_log as aerror_log
     from troupe.faults import error_log as error_log
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from troupe.graphs.checks import matches as matches
     from troupe.graphs.checks import non_empty as non_empty
     from troupe.graphs.checks import review as review
+    from troupe.graphs.choosing.explaining import Explanation as Explanation
     from troupe.graphs.forking.conflicts import Conflict as Conflict
     from troupe.graphs.forking.fanout import each as each
     from troupe.graphs.forking.joins import first as first
@@ -105,6 +108,7 @@ _MODULES = {
     "agents.notes": ["Notes"],
     "agents.roles": ["Role", "read_role", "read_roles"],
     "graphs.checks": ["check", "conclusion", "contains", "matches", "non_empty", "review"],
+    "graphs.choosing.explaining": ["Explanation"],
     "graphs.forking.conflicts": ["Conflict"],
     "graphs.forking.fanout": ["each"],
     "graphs.gates": ["Gate", "gate"],
@@ -124,6 +128,7 @@ _MODULES = {
     "result": ["Result"],
     "streaming": ["astream", "stream"],
     "replaying": ["replay"],
+    "explaining": ["aexplain", "explain"],
     "faults": ["Fault", "aerror_log", "error_log"],
     "records": ["ahistory", "history"],
     "retention": ["adelete", "aprune", "delete", "prune"],
