@@ -43,6 +43,9 @@ class TeamContext(BaseModel):
     """A folder whose texts replace ours."""
     limits: Limits | None = None
     """Bounds besides budget and deadline, where they differ from the settings'."""
+    history: Opaque = None
+    """Recorded runs that adaptive teams learn from: a `History`; by default those of the database, where there is one.
+    Or an async function without arguments that gives one."""
     cache: bool | float | Opaque = None
     """Whether replies of models are kept over runs: True, seconds, or one of LangGraph's caches; else as in the
     settings."""

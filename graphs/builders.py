@@ -17,6 +17,8 @@ BUILDERS = {
     "parallel": "parallel:parallel",
     "hierarchical": "hierarchical:hierarchical",
 }
+"""Those that any steps make a team of."""
+_ALL = {**BUILDERS, "mesh": "mesh:mesh"}
 
 
 def build(pattern: str, steps: Sequence[Step], lead: Step) -> TeamGraph:
@@ -30,6 +32,8 @@ def build(pattern: str, steps: Sequence[Step], lead: Step) -> TeamGraph:
     >>> build("sequential", [Step("qa-engineer")], Step("agent-architect")).name
     'sequential'
     """
+    if pattern not in BUILDERS:
+        raise UnknownName("pattern", pattern, BUILDERS)
     below = {"strategic": [lead], "implementation": list(steps)}
     return make(pattern, **below) if pattern == "hierarchical" else make(pattern, *steps)
 
@@ -40,8 +44,8 @@ def make(pattern: str, *steps: Any, **options: Any) -> TeamGraph:
     Raises:
         UnknownName: there is no such pattern.
     """
-    if pattern not in BUILDERS:
-        raise UnknownName("pattern", pattern, BUILDERS)
-    module, _, name = BUILDERS[pattern].partition(":")
+    if pattern not in _ALL:
+        raise UnknownName("pattern", pattern, _ALL)
+    module, _, name = _ALL[pattern].partition(":")
     graph: TeamGraph = getattr(import_module(f"troupe.graphs.{module}"), name)(*steps, **options)
     return graph

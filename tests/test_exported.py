@@ -13,6 +13,7 @@ import troupe
 
 NAMES = [
     "Agent",
+    "Bounds",
     "Brief",
     "BuildError",
     "Conflict",
@@ -44,6 +45,7 @@ NAMES = [
     "UnknownName",
     "Usage",
     "Verdict",
+    "adaptive",
     "adelete",
     "aerror_log",
     "aexplain",

@@ -16,7 +16,7 @@ from troupe.graphs.adapters import as_agent
 from troupe.graphs.choosing.assessment import must_be_stated
 from troupe.prompts import load
 
-ASSESSOR = "agent-architect"
+ASSESSOR = "sr-architect"
 
 
 def as_assessor(given: Any) -> Agent | None:

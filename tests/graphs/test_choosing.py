@@ -139,7 +139,7 @@ def test_no_model_is_called_unless_one_is_configured() -> None:
 
 
 async def test_a_model_that_cannot_assess_leaves_it_to_the_words_and_says_so() -> None:
-    model = scripted({"agent-architect": [PermissionError("not today")] * 9})
+    model = scripted({"sr-architect": [PermissionError("not today")] * 9})
     found = await aexplain("Summarise this.", model=model, history=History())
     assert found.assessment.sources["complexity"] == "heuristic"
     assert "not today" in found.notices[0]
