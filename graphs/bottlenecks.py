@@ -88,7 +88,7 @@ def bottlenecks(spans: Iterable[Span]) -> tuple[Bottleneck, ...]:
     whole = _makespan(order, waited, gaps, durations)
     found = []
     for one in order:
-        if not one.seconds:
+        if one.seconds <= _SAME_TIME:
             continue
         saved = whole - _makespan(order, waited, gaps, {**durations, one.step: one.seconds * (1 - LESS)})
         share = round(saved / (one.seconds * LESS), 3)

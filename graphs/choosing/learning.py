@@ -75,18 +75,24 @@ def _outcomes(run: RunRecord) -> Iterable[Outcome]:
         for number, one in enumerate(tried, 1):
             last = number == len(tried)
             status = run.status if last else "partial" if one.delivered else "failed"
-            yield _of_step(one, kind, status)
+            yield _of_step(one, run, kind, status)
     if run.workflow in PATTERNS:
-        scores = [one.score for one in run.steps if one.score is not None]
-        score = scores[-1] if scores else None
+        score = _mean(run.steps)
         calls = sum(one.calls for one in run.steps if "/" not in one.path)
         pattern = next(one for one in PATTERNS if one == run.workflow)
         yield Outcome(kind, pattern, run.status, score, calls, run.seconds, run.usd)
 
 
-def _of_step(one: StepRecord, kind: str, status: RunStatus) -> Outcome:
+def _of_step(one: StepRecord, run: RunRecord, kind: str, status: RunStatus) -> Outcome:
     pattern = next(name for name in PATTERNS if name == one.path)
-    return Outcome(kind, pattern, status, one.score, one.calls, one.seconds, one.usd)
+    score = _mean([one]) if one.score is not None else _mean(run.steps, f"{one.path}/")
+    return Outcome(kind, pattern, status, score, one.calls, one.seconds, one.usd)
+
+
+def _mean(steps: Iterable[StepRecord], within: str = "") -> float | None:
+    """How the steps below a path were judged, where they were."""
+    scores = [one.score for one in steps if one.score is not None and one.path.startswith(within)]
+    return sum(scores) / len(scores) if scores else None
 
 
 def reward(one: Outcome, dearest: float) -> float:
