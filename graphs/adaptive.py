@@ -25,6 +25,7 @@ from langgraph.channels import DeltaChannel
 from langgraph.graph import END, START
 
 from troupe.agents.agent import Agent
+from troupe.agents.brief import fence
 from troupe.agents.chat import agent as of_roster
 from troupe.agents.contracts import Deliverable, Failed, Kept, Ok, Reason
 from troupe.agents.errors import BuildError, LimitReached, TroupeError
@@ -33,6 +34,7 @@ from troupe.agents.functions import FunctionAgent
 from troupe.agents.journal import Row
 from troupe.agents.notes import Text
 from troupe.agents.roster import ROSTER
+from troupe.agents.text import summary
 from troupe.graphs.bottlenecks import bottlenecks, spans_of
 from troupe.graphs.choosing.assessing import ASSESSOR, as_assessor, may_be_asked, of_context, what_to_assess
 from troupe.graphs.choosing.assessment import Assessment, Reading, Resources, assessed, must_be_stated
@@ -62,6 +64,7 @@ _ENGINE = (
 """What nodes of the teams are named that may be chosen."""
 _TASK = "task"
 _SLOW = 3  # bottlenecks that are kept
+_LOOKED_AT = 500  # calls of a turn that are looked at for them
 
 
 class Slow(Kept):
@@ -285,7 +288,7 @@ class Adaptive:
             said = render(
                 load("moves/change", here.scope.prompts),
                 pattern=", ".join(one.step for one in before),
-                why="; ".join(dict.fromkeys(why(one) for one in before)),
+                why=fence(summary("\n".join(dict.fromkeys(why(one) for one in before))), "why"),
             )
             needs = tuple(given)
             brief = brief.model_copy(update={"deliverables": given, "needs": needs, "guidance": (said,)})
@@ -338,6 +341,8 @@ class Adaptive:
 
     async def _slow(self, state: Any, here: Here) -> dict[str, Slow]:
         """The steps whose duration moved the end of this turn most."""
+        if here.scope.spent.calls > _LOOKED_AT:  # their rows, with all texts, would be read at once
+            return {}
         root = await here.root(state)
         rows = await here.scope.journal.rows(f"{root}/")
         spans = spans_of(record(_UNKNOWN, rows))

@@ -123,30 +123,22 @@ def _paid(stages: Sequence[_Stage], usd: Mapping[Tier, float]) -> float:
 
 
 def _stages(pattern: Pattern, task: Assessment) -> list[_Stage]:
-    """The calls of a team as `choosing.teams` makes it, where nothing is sent back."""
-    size, checked = size_of(task), task.quality != "standard"
-    review = [_Stage("standard", 1)] if checked else []
+    """The calls of a team as `choosing.teams` makes it, where nothing is sent back, without the assessment."""
+    size, checked, critical = size_of(task), task.quality != "standard", task.quality == "critical"
+    works = _Stage("standard", size, True)
     if pattern == "single":
-        return [_Stage("standard", 1), *review]
+        return [_Stage("standard", 1), *([_Stage("premium", 1)] if checked else [])]
     if pattern == "sequential":
-        return [_Stage("standard", 2 * size)]
+        return [_Stage("standard", size), _Stage("premium", size)]
     if pattern == "parallel":
         many = task.items >= MANY
         parts = min(task.items, WIDEST) if many else size
-        return [
-            *([_Stage("premium", 1)] if many else []),
-            _Stage("standard", parts, True),
-            _Stage("premium", 1),
-            *review,
-        ]
+        split = [_Stage("premium", 1)] if many else []
+        judged = [_Stage("premium", parts, True)] if checked else []
+        return [*split, _Stage("standard", parts, True), *judged, _Stage("premium", 1)]
     if pattern == "hierarchical":
-        judged = [_Stage("standard", size, True)] if checked else []
-        return [
-            _Stage("premium", 1), _Stage("standard", size, True), _Stage("economy", size, True), *judged,
-            _Stage("premium", size, True), _Stage("premium", 1),
-        ]  # fmt: skip
-    rounds = 2 + size // 3
-    return [
-        _Stage("premium", rounds), _Stage("standard", size, True), _Stage("economy", size, True), _Stage("premium", 1),
-        *review,
-    ]  # fmt: skip
+        judged = [_Stage("premium", size, True), _Stage("premium", 1)] if critical else []
+        notes, accepted = _Stage("economy", size, True), _Stage("premium", size, True)
+        return [_Stage("premium", 1), works, notes, accepted, _Stage("premium", 1), *judged]
+    judged = [_Stage("premium", size, True)] if checked else []
+    return [_Stage("premium", 2), works, _Stage("economy", size, True), *judged, _Stage("premium", 1)]

@@ -24,7 +24,7 @@ from troupe.graphs.recovery import Recovery
 from troupe.graphs.step import INHERIT, Step
 
 _USUAL = ("specialist-engineer", "qa-engineer", "technical-writer")  # for a task that says nothing of any skill
-_AT_LEAST: Mapping[Quality, float | None] = {"standard": None, "high": 0.8, "critical": 0.9}
+_AT_LEAST: Mapping[Quality, float | None] = {"standard": None, "high": 0.75, "critical": 0.85}
 _REWORKS: Mapping[Quality, int] = {"standard": 1, "high": 2, "critical": 3}
 _HOPS = 8  # assignments of a mesh, for each of its size
 _WHOLE = "Put the parts together into one answer to the task; mend what contradicts."

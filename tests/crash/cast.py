@@ -16,6 +16,7 @@ from troupe import (
     Brief,
     Step,
     TeamGraph,
+    adaptive,
     agent,
     contains,
     each,
@@ -227,7 +228,15 @@ def nested() -> TeamGraph:
     return sequential(_agent("one"), Step(inner, name="inner"), _agent("three"))
 
 
+def changing() -> TeamGraph:
+    """A team that is assessed as a simple one, does not do alone, and goes on as a sequence."""
+    return adaptive([_agent("a"), _agent("b")], _agent("chief"), gate(contains("b, round"), rework=0))
+
+
+_SIMPLE = {"complexity": "simple", "decomposable": 0.2, "sequential": 0.2, "exploratory": 0.0}
+
 PLAYS: dict[str, Play] = {
+    "adaptive": Play(changing, {"Reading": _SIMPLE, "Verdict": _judged}),
     "sequential": Play(chain, {"Verdict": _judged}),
     "asking": Play(asking, answer={"type": "respond", "message": "do it again"}),
     "parallel": Play(fan_out, {"Verdict": _judged}),

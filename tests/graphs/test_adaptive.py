@@ -25,6 +25,7 @@ from troupe import (
     adaptive,
     agent,
     contains,
+    explain,
     gate,
     history,
     resume,
@@ -86,6 +87,18 @@ def test_each_way_of_working_is_chosen_done_and_on_record(pattern: str, db: Path
 def test_a_run_makes_the_calls_that_the_page_tells(pattern: str) -> None:
     result = run(adaptive(None, SHAPES[pattern]), "a shop for plants", db=":memory:")
     assert result.usage.calls == CALLS[pattern](len(result[pattern].parts))
+
+
+@pytest.mark.parametrize("quality", ["standard", "high", "critical"])
+@pytest.mark.parametrize("pattern", ["single", "sequential", "parallel", "hierarchical", "mesh"])
+def test_the_forecast_counts_the_calls_that_a_run_makes(pattern: str, quality: Any) -> None:
+    pool = [ADA, BOB, agent("cyd", "Document.")]
+    shape = {**SHAPES[pattern], "items": 0}
+    context = TeamContext(quality=quality, timeline="urgent")
+    bounds = Bounds(patterns=[pattern])  # type: ignore[list-item]
+    result = run(adaptive(pool, shape, bounds=bounds), "a shop for plants", context=context, db=":memory:")
+    seen = explain("a shop for plants", pool=pool, assessor=shape, context=context, history=History())
+    assert (result.status, result.usage.calls) == ("completed", seen[pattern].forecast.calls)
 
 
 def test_moderate_work_has_a_gate_between_its_steps_and_a_senior_judges(db: Path) -> None:
@@ -369,11 +382,27 @@ def test_it_is_a_step_as_any_other() -> None:
     assert "crew/sequential/ada" in flat(result.deliverables)
 
 
+def test_a_question_inside_of_the_chosen_team_is_asked_and_its_answer_counts(db: Path) -> None:
+    asking = Step(ADA, gate=gate(contains("good"), rework=0, then="ask"))
+    made = team("sequential", [asking, BOB])
+    lines = {"ada": "a draft", "bob": "done", "sr-architect": [GOOD]}
+    waiting = run(made, "Write it.", model=scripted(lines), db=db)
+    assert waiting.status == "waiting" and waiting.waiting[0].step == "sequential/ada"
+    going_on = scripted(lines)
+    result = resume(waiting.run, True, target=made, model=going_on, db=db)
+    assert (result.status, result.answer, steps_asked(going_on)) == ("completed", "done", ["bob", "bob"])
+
+
 def test_a_deadline_ends_it_with_what_there_is() -> None:
     model = paced({"ada": "done", "bob": "late", "sr-architect": [GOOD, GOOD]}, {"late": 60.0})
     result = run(team("sequential"), "Write it.", model=model, deadline=1.5, db=":memory:")
     assert result.status == "partial" and result.reason is not None and result.reason.kind == "limit"
     assert result["sequential/ada"].content == "done" and patterns(result) == ["sequential"]
+
+
+def anything(value: Any) -> Any:
+    """What no type checker would let pass."""
+    return value
 
 
 @pytest.mark.parametrize(
@@ -385,10 +414,10 @@ def test_a_deadline_ends_it_with_what_there_is() -> None:
         (lambda: adaptive([ADA], gate=gate(review(by=ADA))), "Everybody in the pool judges"),
         (lambda: adaptive([ADA, ADA]), "Two steps are named 'ada'"),
         (lambda: adaptive([agent("hub", "Lead.")]), "cannot be named 'hub'"),
-        (lambda: adaptive([ADA], gate="good"), r"gate= must be made with gate\(...\)"),
+        (lambda: adaptive([ADA], gate=anything("good")), r"gate= must be made with gate\(...\)"),
         (lambda: adaptive([ADA], sequential(BOB)), "cannot decide"),
-        (lambda: adaptive([ADA], bounds=3), r"must be Bounds\(...\)"),
-        (lambda: adaptive([ADA], learn=History()), "learn= is True or False"),
+        (lambda: adaptive([ADA], bounds=anything(3)), r"must be Bounds\(...\)"),
+        (lambda: adaptive([ADA], learn=anything(History())), "learn= is True or False"),
         (lambda: Bounds(changes=-1), "a whole number from 0 to 4"),
         (lambda: Bounds(lag=0.5), "how many times the usual"),
         (lambda: Bounds(patterns=[]), "leaves no way of working"),

@@ -16,6 +16,7 @@ from troupe import (
     Step,
     TeamContext,
     TeamGraph,
+    adaptive,
     agent,
     arun,
     hierarchical,
@@ -35,6 +36,9 @@ def beside() -> Any:
 
 
 INNER: dict[str, Callable[[], TeamGraph]] = {
+    "adaptive": lambda: adaptive(
+        [agent("first", "Begin."), agent("second", "End.")], {"complexity": "moderate"}, name="inner"
+    ),
     "sequential": lambda: sequential(agent("first", "Begin."), agent("second", "End."), name="inner"),
     "parallel": lambda: parallel(agent("left", "Do."), agent("right", "Do."), name="inner"),
     "hierarchical": lambda: hierarchical(
@@ -43,6 +47,7 @@ INNER: dict[str, Callable[[], TeamGraph]] = {
     "mesh": lambda: mesh([agent("one", "Help."), agent("two", "Help.")], hub=agent("switch", "Route."), name="inner"),
 }
 OUTER: dict[str, Callable[[Any], TeamGraph]] = {
+    "adaptive": lambda step: adaptive([step, beside()], {"complexity": "moderate"}, name="outer"),
     "sequential": lambda step: sequential(step, beside(), name="outer"),
     "parallel": lambda step: parallel(step, beside(), name="outer"),
     "hierarchical": lambda step: hierarchical(strategic=agent("head", "Guide."), implementation=step, name="outer"),
