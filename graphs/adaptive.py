@@ -136,7 +136,7 @@ def adaptive(
         gate = replace(gate, checks=gate.checks.for_author(lead.agent))  # whoever puts the whole together wrote it
     members = _members(pool, lead, gate)
     work = Adaptive(tuple(members), lead, asked, gate, learn, bounds)
-    place = _Place(replace(members[0], name="work", needs=(), gate=gate), team=work)
+    place = _Place(Step(lead.agent, "Work as it was chosen.", name="work", gate=gate))
     graph = TeamGraph(
         name,
         members,
@@ -147,10 +147,11 @@ def adaptive(
         templates=[one.name for one in members],
         besides={"lead": lead, "asked": asked is not None, "learn": learn, "bounds": bounds, "gate": gate},
     )
-    note = asked.title or asked.name if asked is not None else "by its words"
+    note = asked.name if asked is not None else "by its words"
     graph.add_node("assess", Node(work.assess, "assess"), metadata={"troupe_kind": "step", "troupe_note": note})
     graph.add_node("choose", Node(work.choose, "choose"), metadata={"troupe_kind": "gate", "troupe_label": "choose"})
     add_step(graph, place, "check", "check", work.work, [one for step in members for one in step.graphs])
+    graph.nodes["work"].metadata = {"troupe_kind": "step", "troupe_note": "the team that was chosen"}
     look = {"troupe_kind": "gate", "troupe_label": "check", "troupe_note": "whether another way is tried"}
     graph.add_node("check", Node(work.check, "check"), metadata=look)
     graph.add_node("finish", Node(work.finish, "finish"), metadata={"troupe_kind": "step"})
@@ -318,6 +319,8 @@ class Adaptive:
             return None
         if reason is not None and reason.kind in ("person", "stopped"):
             return None
+        if done.usable and reason is not None and reason.kind == "limit" and reason.step != "hub":
+            return None  # work was cut short, and not stuck as under a mesh's guards
         if before and not done.usable and why(done) == why(before[-1]):
             return None  # the same failure again: it lies elsewhere
         try:
@@ -358,8 +361,6 @@ _UNKNOWN = RunRecord("", 1, "", "", "running", True, 0.0, 0.0, None)
 @dataclass(frozen=True)
 class _Place(Place):
     """Where the chosen team stands: its step is named after the pattern, which only the state knows."""
-
-    team: Adaptive | None = None
 
     def at(self, state: Any) -> Place:
         """See `Place`."""
