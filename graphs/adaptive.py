@@ -17,7 +17,7 @@ flowchart LR
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -145,7 +145,13 @@ def adaptive(
         state_schema=state_schema,
         context_schema=context_schema,
         templates=[one.name for one in members],
-        besides={"lead": lead, "asked": asked is not None, "learn": learn, "bounds": bounds, "gate": gate},
+        besides={
+            "lead": lead,
+            "assessor": assessor if asked is None or isinstance(assessor, Mapping) else asked,
+            "learn": learn,
+            "bounds": bounds,
+            "gate": gate,
+        },
     )
     note = asked.name if asked is not None else "by its words"
     graph.add_node("assess", Node(work.assess, "assess"), metadata={"troupe_kind": "step", "troupe_note": note})
@@ -272,9 +278,7 @@ class Adaptive:
         before = _earlier(state)
         given = {name: one for done in before for name, one in _delivered(done).items()}
         advised = Advice(tuple((state.get("adjusted") or {}).values()))
-        accepted = {
-            name.rpartition("/")[2]: one for name, one in given.items() if one.status == "accepted" and "/" in name
-        }
+        accepted = {one.step: one for done in before for one in done.parts.values() if one.status == "accepted"}
         casting = Casting(
             state["task"], state["assessment"][_TASK], self.members, self.lead, advised, self.bounds.split, accepted
         )
@@ -388,7 +392,9 @@ def _delivered(done: Deliverable, outer: str = "") -> dict[str, Deliverable]:
     """Everything of an attempt that can be built on, by path: its parts, and what it made of them."""
     path = f"{outer}{done.step}"
     found = {name: one for part in done.parts.values() for name, one in _delivered(part, f"{path}/").items()}
-    return {**found, **({path: done.but(parts={})} if done.usable and done.content else {})}
+    if done.usable and done.content and done.content not in [one.content for one in found.values()]:
+        found[path] = done.but(parts={})
+    return found
 
 
 def _checked(state: Any) -> str:

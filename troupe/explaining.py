@@ -24,6 +24,7 @@ from troupe.graphs.choosing.assessment import Reading, Resources, assessed, must
 from troupe.graphs.choosing.choice import choose, ruled_out
 from troupe.graphs.choosing.explaining import Explanation, explained
 from troupe.graphs.choosing.forecasting import forecasts, prices
+from troupe.graphs.choosing.learning import with_pattern
 from troupe.graphs.choosing.reading import read
 from troupe.graphs.history import History
 from troupe.records import ahistory
@@ -95,7 +96,7 @@ async def aexplain(
         notices += (
             [f"The words alone were read, as {agent.name} could not assess the task: {problem}"] if problem else []
         )
-    count = len(known_roles()) if pool is None else len(pool)
+    count = len(await asyncio.to_thread(known_roles)) if pool is None else len(pool)
     resources = Resources(
         agents=max(1, count), slots=settings.max_concurrency, budget=context.budget, deadline=context.deadline
     )
@@ -105,7 +106,7 @@ async def aexplain(
     expected = forecasts(task, assessment, history, prices(models.specs))
     ruled = ruled_out(assessment, expected)
     chosen = choose(task, assessment, ruled, history, learn)
-    slow = tuple(one.line() for one in slowest(history.of(chosen.pattern))[:_SLOW])
+    slow = tuple(one.line() for one in slowest(with_pattern(history, chosen.pattern))[:_SLOW])
     if models.simulated and not history:
         notices.append("No model is configured and no run is recorded: words, table and published evidence decide.")
     return explained(task, assessment, chosen, expected, ruled, history, slow, tuple(notices))

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from troupe.agents.contracts import Value
+from troupe.agents.errors import UnknownName
 from troupe.agents.notes import Text
 from troupe.graphs.choosing.assessment import Assessment, Reading
 from troupe.graphs.choosing.choice import Chosen, Ruled
@@ -52,8 +53,15 @@ class Explanation(BaseModel):
         return self.chosen.pattern
 
     def __getitem__(self, pattern: str) -> Option:
-        """One of the options, by its pattern."""
-        return next(one for one in self.options if one.pattern == pattern)
+        """One of the options, by its pattern.
+
+        Raises:
+            UnknownName: there is no such pattern.
+        """
+        found = {one.pattern: one for one in self.options}
+        if pattern not in found:
+            raise UnknownName("pattern", pattern, found)
+        return found[pattern]
 
     def to_json(self) -> dict[str, Any]:
         """It as plain data; the command line's `--json`."""

@@ -32,7 +32,7 @@ class Adjusted(Kept):
     def line(self) -> str:
         """See `Kept`."""
         said = {
-            "reworks": f"{self.by:.0f} more reworks",
+            "reworks": f"{self.by:.0f} more rework{'' if self.by == 1 else 's'}",
             "tier": "the next better tier",
             "lag": f"a colleague besides after {self.by:.3g} s",
         }

@@ -67,6 +67,11 @@ def outcomes(history: History) -> tuple[Outcome, ...]:
     return tuple(one for run in history.runs for one in _outcomes(run))
 
 
+def with_pattern(history: History, pattern: Pattern) -> History:
+    """The runs that worked in that way, by itself or because it was chosen."""
+    return History(tuple(run for run in history.runs if run.workflow == pattern or pattern in run.paths))
+
+
 def _outcomes(run: RunRecord) -> Iterable[Outcome]:
     """A pattern that ran by itself, or each attempt of an adaptive run: all but the last did not do."""
     kind = kind_of(run.task)

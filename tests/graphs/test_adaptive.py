@@ -344,7 +344,7 @@ def test_those_whose_work_seldom_passes_get_more_reworks_and_a_better_model_with
     )
     lines = [one.line() for one in result.record["adjusted"].values()]
     assert lines == [
-        "ada: 1 more reworks, as 0% of 9 verdicts on ada passed in recorded runs",
+        "ada: 1 more rework, as 0% of 9 verdicts on ada passed in recorded runs",
         "ada: the next better tier, as 0% of 9 verdicts on ada passed in recorded runs",
     ]
     assert sum(isinstance(one, Notice) and one.text.startswith("Changed: ada") for one in told) == 2
