@@ -156,7 +156,7 @@ def adaptive(
     note = asked.name if asked is not None else "by its words"
     graph.add_node("assess", Node(work.assess, "assess"), metadata={"troupe_kind": "step", "troupe_note": note})
     graph.add_node("choose", Node(work.choose, "choose"), metadata={"troupe_kind": "gate", "troupe_label": "choose"})
-    add_step(graph, place, "check", "check", work.work, [one for step in members for one in step.graphs])
+    add_step(graph, place, "check", "check", work.work, inside=[one for step in members for one in step.graphs])
     graph.nodes["work"].metadata = {"troupe_kind": "step", "troupe_note": "the team that was chosen"}
     look = {"troupe_kind": "gate", "troupe_label": "check", "troupe_note": "whether another way is tried"}
     graph.add_node("check", Node(work.check, "check"), metadata=look)

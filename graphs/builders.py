@@ -17,8 +17,8 @@ BUILDERS = {
     "parallel": "parallel:parallel",
     "hierarchical": "hierarchical:hierarchical",
 }
-"""Those that any steps make a team of."""
-_ALL = {**BUILDERS, "mesh": "mesh:mesh"}
+"""Those that can be made of any steps."""
+_EVERY = {**BUILDERS, "mesh": "mesh:mesh"}
 
 
 def build(pattern: str, steps: Sequence[Step], lead: Step) -> TeamGraph:
@@ -44,8 +44,8 @@ def make(pattern: str, *steps: Any, **options: Any) -> TeamGraph:
     Raises:
         UnknownName: there is no such pattern.
     """
-    if pattern not in _ALL:
-        raise UnknownName("pattern", pattern, _ALL)
-    module, _, name = _ALL[pattern].partition(":")
+    if pattern not in _EVERY:
+        raise UnknownName("pattern", pattern, _EVERY)
+    module, _, name = _EVERY[pattern].partition(":")
     graph: TeamGraph = getattr(import_module(f"troupe.graphs.{module}"), name)(*steps, **options)
     return graph

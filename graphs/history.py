@@ -80,6 +80,7 @@ class StepRecord:
         sent_back: how often its gate sent it back.
         sources: the steps whose results it was built on, as far as that is known.
         asked: its own requests and failed attempts, oldest first.
+        content: what it delivered, where the turn's last state is at hand.
         composed: whether it is a graph whose steps are records of their own.
     """
 
@@ -100,6 +101,7 @@ class StepRecord:
     sources: tuple[str, ...] = ()
     asked: tuple[Asked, ...] = ()
     composed: bool = False
+    content: str = field(default="", repr=False)
 
     @property
     def delivered(self) -> bool:
@@ -197,9 +199,16 @@ class History:
         """What a step cost, wherever it delivered and every price is known."""
         return tuple(one.usd for one in self.steps(step) if one.delivered and one.usd is not None)
 
+    def verdicts(self, step: str) -> tuple[bool, ...]:
+        """Whether each verdict on a step passed it."""
+        found = list(self.steps(step))
+        # A check that is no call leaves no trace where it passes at once; that there is one shows in other runs.
+        passed = (True,) if any(one.judged for one in found) else ()
+        return tuple(each for one in found for each in one.judged or (passed if one.delivered else ()))
+
     def pass_rate(self, step: str) -> float | None:
         """The share of verdicts that passed; None where it was never judged."""
-        judged = [passed for one in self.steps(step) for passed in one.judged]
+        judged = self.verdicts(step)
         return sum(judged) / len(judged) if judged else None
 
     def failure_rate(self, agent: str) -> float | None:
@@ -345,6 +354,7 @@ def _step(
         sources=done.sources if done else (),
         asked=tuple(one.asked),
         composed=bool(inside),
+        content=done.content if done else "",
     )
 
 
