@@ -111,7 +111,10 @@ LEAD = {
 PATTERNS = {
     "adaptive": Example(
         make=lambda **options: adaptive(
-            [agent("draft", "Write."), agent("check", "Check.")], None, bounds=Bounds(changes=0), **options
+            [agent("draft", "Write."), agent("check", "Check.")],
+            {"complexity": "simple"},
+            bounds=Bounds(changes=0),
+            **options,
         ),
         lines={"single": "done {turn}"},
         answer="single",

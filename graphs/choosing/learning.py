@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from troupe.agents.contracts import RunStatus
 from troupe.graphs.choosing.assessment import Resources, assessed
@@ -56,7 +55,6 @@ class Belief:
         return self.alpha / (self.alpha + self.beta)
 
 
-@lru_cache(maxsize=512)
 def kind_of(task: str) -> str:
     """The kind of a task by its words, so that runs before and after are told apart in the same way."""
     return assessed(read(task), Resources(agents=1, slots=1)).kind

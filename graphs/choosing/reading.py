@@ -98,14 +98,21 @@ _ELEMENT = re.compile(r",\s+(?:and\s+|or\s+)?|\s+and\s+|\s+or\s+")
 _NAME = re.compile(r"(?:[A-Z][\w&.-]*)(?:\s+[A-Z][\w&.-]*)*[.!?]?")
 
 
-@lru_cache(maxsize=512)
+LONGEST = 20_000
+"""Characters of a task that are read."""
+
+
 def read(task: str) -> Reading:
     """What a task's words say of it.
 
     >>> read("Write a haiku.").complexity, read("Explore what could work, nobody knows yet.").exploratory >= 0.5
     ('simple', True)
     """
-    text = " ".join(task.split())[:20_000]
+    return _read(" ".join(task[:LONGEST].split()))
+
+
+@lru_cache(maxsize=512)
+def _read(text: str) -> Reading:
     low = text.lower()
     sentences = [one for one in _SENTENCE.split(text) if one.strip()]
     acts, parts, names = 0, 0, 0
