@@ -261,6 +261,7 @@ def test_a_plain_invoke_waits_for_a_person_and_finds_what_had_ended_in_its_saver
         return flow(*TEAM).compile(checkpointer=saver).invoke(given, config, context=context)
 
     memory = InMemorySaver()
+    given: Any
     for given in ({"task": "x"}, Command(resume=True)):
         if kind == "memory":
             out = life(given, memory)
