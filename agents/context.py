@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 from pydantic.json_schema import SkipJsonSchema
@@ -13,6 +13,9 @@ from troupe.agents.text import is_credential
 
 # A schema without the field at all would let assistants drop it; SkipJsonSchema hides only what JSON cannot say.
 Opaque = Annotated[Any, SkipValidation, SkipJsonSchema()]
+
+Quality = Literal["standard", "high", "critical"]
+Timeline = Literal["urgent", "normal", "flexible"]
 
 
 class TeamContext(BaseModel):
@@ -32,10 +35,17 @@ class TeamContext(BaseModel):
     """Seconds for a turn."""
     answer_within: float | None = Field(default=None, gt=0)
     """Seconds in which a person's answer counts; after that the question is asked again."""
+    quality: Quality | None = None
+    """What a mistake would cost, where it is to be chosen by; else as the task is read."""
+    timeline: Timeline | None = None
+    """How soon it is needed, the same."""
     prompts: str | None = None
     """A folder whose texts replace ours."""
     limits: Limits | None = None
     """Bounds besides budget and deadline, where they differ from the settings'."""
+    history: Opaque = None
+    """Recorded runs that adaptive teams learn from: a `History`; by default those of the database, where there is one.
+    Or an async function without arguments that gives one."""
     cache: bool | float | Opaque = None
     """Whether replies of models are kept over runs: True, seconds, or one of LangGraph's caches; else as in the
     settings."""

@@ -51,6 +51,7 @@ class Executor:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         breakers: Breakers | None = None,
     ) -> None:
+        self.cap = cap
         self.retries = retries
         self.timeout = timeout
         self.breakers = breakers or Breakers()

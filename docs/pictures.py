@@ -20,6 +20,7 @@ from troupe import (
     SimulatedChatModel,
     Step,
     TeamGraph,
+    adaptive,
     agent,
     gate,
     hierarchical,
@@ -97,6 +98,7 @@ def patterns() -> dict[str, TeamGraph]:
     reviewed = gate(review(by="qa-engineer"), then="ask")
     asked = sequential(Step(agent("deploy", "Deploy."), recovery=Recovery(ask=True)), agent("announce", "Write."))
     return {
+        "adaptive": adaptive(gate=gate(review(by="qa-engineer"))),
         "recovery": asked,
         "sequential": sequential(agent("draft", "Write."), agent("check", "Check."), gate=reviewed),
         "parallel": parallel(),

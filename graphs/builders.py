@@ -32,6 +32,8 @@ def build(pattern: str, steps: Sequence[Step], lead: Step) -> TeamGraph:
     >>> build("sequential", [Step("qa-engineer")], Step("agent-architect")).name
     'sequential'
     """
+    if pattern not in BUILDERS:
+        raise UnknownName("pattern", pattern, BUILDERS)
     below = {"strategic": [lead], "implementation": list(steps)}
     return make(pattern, **below) if pattern == "hierarchical" else make(pattern, *steps)
 

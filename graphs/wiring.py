@@ -28,14 +28,24 @@ def add_line(graph: Graph, places: Sequence[Place], end: str) -> None:
         add_step(graph, place, following, end)
 
 
-def add_step(graph: Graph, place: Place, following: str, end: str, run: Runs = work, blamed: str | None = None) -> None:
+def add_step(
+    graph: Graph,
+    place: Place,
+    following: str,
+    end: str,
+    run: Runs = work,
+    blamed: str | None = None,
+    inside: Sequence[Any] | None = None,
+) -> None:
     """A step, its gate and its question, and the edges from them: on to `following`, or to `end` where it fails.
 
-    What a gate rolls back goes to the step that is to blame, or to `blamed`.
+    What a gate rolls back goes to the step that is to blame, or to `blamed`. `inside` are the graphs that it may run,
+    where these are others than its own.
     """
     step = place.step
     note = {"troupe_kind": "step", "troupe_note": step.agent.title or step.objective}
-    graph.add_node(step.name, Node(partial(run, place), step.name, step.graphs), metadata=note)
+    graphs = step.graphs if inside is None else inside
+    graph.add_node(step.name, Node(partial(run, place), step.name, graphs), metadata=note)
     without = following if step.optional else end
     lost: Ways = {"failed": without}
     if step.recovered.ask:

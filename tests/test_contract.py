@@ -22,10 +22,12 @@ from langgraph.graph import END, START, StateGraph
 from tests.support.hubs import fixed, quiet
 from tests.support.teams import PRICE, Crash, Mortal, paced, patient, priced, steps_asked, text_asked
 from troupe import (
+    Bounds,
     SimulatedChatModel,
     Step,
     TeamContext,
     TeamGraph,
+    adaptive,
     agent,
     arun,
     astream,
@@ -107,6 +109,17 @@ LEAD = {
     "passed": True,
 }
 PATTERNS = {
+    "adaptive": Example(
+        make=lambda **options: adaptive(
+            [agent("draft", "Write."), agent("check", "Check.")],
+            {"complexity": "simple"},
+            bounds=Bounds(changes=0),
+            **options,
+        ),
+        lines={"single": "done {turn}"},
+        answer="single",
+        without={"single": frozenset()},
+    ),
     "sequential": Example(
         make=lambda **options: sequential(agent("draft", "Write."), agent("check", "Check."), **options),
         lines={"draft": "draft {turn}", "check": "checked {turn}"},

@@ -101,7 +101,7 @@ def test_what_others_wrote_stands_between_marks_that_it_cannot_forge(example: Ex
             outside = re.sub(r"<data ([0-9a-f]{16}) from=[^\n]*>\n.*?\n</data \1>", "", message.text, flags=re.DOTALL)
             met += message.text.count(MARK)
             assert MARK not in outside, outside[-500:]
-    assert met, "somebody was shown it at all"
+    assert met or len(example.lines) == 1, "somebody was shown it at all, unless there is nobody else"
 
 
 @given(st.text(max_size=200), st.text(max_size=40))

@@ -49,15 +49,20 @@ if TYPE_CHECKING:
     from troupe.doors import resume as resume
     from troupe.doors import rollback as rollback
     from troupe.doors import run as run
+    from troupe.explaining import aexplain as aexplain
+    from troupe.explaining import explain as explain
     from troupe.faults import Fault as Fault
     from troupe.faults import aerror_log as aerror_log
     from troupe.faults import error_log as error_log
+    from troupe.graphs.adaptive import adaptive as adaptive
     from troupe.graphs.checks import check as check
     from troupe.graphs.checks import conclusion as conclusion
     from troupe.graphs.checks import contains as contains
     from troupe.graphs.checks import matches as matches
     from troupe.graphs.checks import non_empty as non_empty
     from troupe.graphs.checks import review as review
+    from troupe.graphs.choosing.bounds import Bounds as Bounds
+    from troupe.graphs.choosing.explaining import Explanation as Explanation
     from troupe.graphs.forking.conflicts import Conflict as Conflict
     from troupe.graphs.forking.fanout import each as each
     from troupe.graphs.forking.joins import first as first
@@ -110,7 +115,10 @@ _MODULES = {
     "agents.models.simulated": ["SimulatedChatModel"],
     "agents.notes": ["Notes"],
     "agents.roles": ["Role", "read_role", "read_roles"],
+    "graphs.adaptive": ["adaptive"],
     "graphs.checks": ["check", "conclusion", "contains", "matches", "non_empty", "review"],
+    "graphs.choosing.bounds": ["Bounds"],
+    "graphs.choosing.explaining": ["Explanation"],
     "graphs.forking.conflicts": ["Conflict"],
     "graphs.forking.fanout": ["each"],
     "graphs.gates": ["Gate", "gate"],
@@ -133,6 +141,7 @@ _MODULES = {
     "result": ["Result"],
     "streaming": ["astream", "stream"],
     "replaying": ["replay"],
+    "explaining": ["aexplain", "explain"],
     "faults": ["Fault", "aerror_log", "error_log"],
     "rehearsal": ["arehearse", "rehearse"],
     "records": ["ahistory", "history"],

@@ -47,6 +47,11 @@ PATTERNS: dict[str, Entry] = {
     one.name: one
     for one in (
         Entry(
+            "adaptive",
+            "chooses for each task one of the others, or a single agent; changes it where it does not do",
+            "graphs.adaptive:adaptive",
+        ),
+        Entry(
             "sequential",
             "each step builds on the last: research, build, validate, document, release",
             "graphs.sequential:sequential",

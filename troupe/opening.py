@@ -19,6 +19,7 @@ from troupe.agents.journal import MemoryJournal
 from troupe.caching import with_cache
 from troupe.catalogue import Target
 from troupe.graphs.team import Team
+from troupe.recorded import recorded
 from troupe.result import Result
 from troupe.serializer import types_of
 from troupe.store.base import Store
@@ -92,6 +93,9 @@ async def underway(
         team = where.team.copy(options)
         yield Underway(team, turn, context, MemoryJournal(), None, durability)
         return
+    if context.history is None:
+        kept, simulated = books.store, turn.simulated  # what is simulated tells of nothing but simulated runs
+        context = context.model_copy(update={"history": lambda: recorded(kept, simulated=simulated)})
     lease = await _acquired(books.store, turn.thread, context.listeners, wait, stop)
     try:
         fenced = books.store.fenced(lease, types_of(where.team))

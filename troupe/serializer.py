@@ -30,6 +30,8 @@ from pydantic import ValidationError
 
 from troupe.agents import contracts, notes
 from troupe.agents.errors import Blocked, complaints, describe
+from troupe.graphs.adaptive import Slow
+from troupe.graphs.choosing import assessment, choice, feedback
 from troupe.graphs.delegating import alignment, delegation, guidance, packages, planning
 from troupe.graphs.forking.conflicts import Conflict
 from troupe.graphs.meshing import assignments, board, hub
@@ -50,6 +52,11 @@ OURS: frozenset[Named] = frozenset(
         notes.Escalation,
         notes.Handoff,
         Conflict,
+        Slow,
+        assessment.Assessment,
+        assessment.Resources,
+        choice.Chosen,
+        feedback.Adjusted,
         assignments.Assignment,
         assignments.Packet,
         board.Entry,

@@ -11,6 +11,11 @@ from troupe.graphs.team import Team
 _TEAMS: dict[str, Team] = {name: entry.make().compile() for name, entry in PATTERNS.items()}
 
 
+def adaptive() -> Team:
+    """Whatever way of working the task asks for."""
+    return _TEAMS["adaptive"]
+
+
 def hierarchical() -> Team:
     """Two levels that decide, and one that works."""
     return _TEAMS["hierarchical"]

@@ -17,6 +17,7 @@ from troupe import (
     Step,
     TeamGraph,
     Workflow,
+    adaptive,
     agent,
     contains,
     each,
@@ -228,6 +229,14 @@ def nested() -> TeamGraph:
     return sequential(_agent("one"), Step(inner, name="inner"), _agent("three"))
 
 
+def changing() -> TeamGraph:
+    """A team that is assessed as a simple one, does not do alone, and goes on as a sequence."""
+    return adaptive([_agent("a"), _agent("b")], _agent("chief"), gate(contains("b, round"), rework=0))
+
+
+_SIMPLE = {"complexity": "simple", "decomposable": 0.2, "sequential": 0.2, "exploratory": 0.0}
+
+
 def flow() -> TeamGraph:
     """Steps that wait for one another: a gate sends its own work back, the last one blames a step before."""
     middle = [
@@ -263,6 +272,7 @@ def waiting() -> TeamGraph:
 
 
 PLAYS: dict[str, Play] = {
+    "adaptive": Play(changing, {"Reading": _SIMPLE, "Verdict": _judged}),
     "sequential": Play(chain, {"Verdict": _judged}),
     "asking": Play(asking, answer={"type": "respond", "message": "do it again"}),
     "parallel": Play(fan_out, {"Verdict": _judged}),

@@ -19,7 +19,8 @@ from troupe.result import Result
 from troupe.scaffold import COMMANDS, FILES
 
 COMMANDS_OF_TROUPE = (
-    "run", "list", "show", "draw", "runs", "resume", "approve", "reject", "answer", "rollback", "new", "doctor",
+    "run", "list", "show", "explain", "draw", "runs", "resume", "approve", "reject", "answer", "rollback", "new",
+    "doctor",
 )  # fmt: skip
 
 

@@ -119,6 +119,38 @@ def test_a_run_shows_what_its_pattern_kept(shell: Shell) -> None:
     assert "the hub's choice (" in shell("show", "mesh").out
 
 
+def test_explain_says_what_would_be_chosen_and_why_and_runs_nothing(shell: Shell) -> None:
+    task = "Build a shop platform with payments, inventory, search and reporting."
+    told = shell("explain", task)
+    assert told.code == 0 and told.out.startswith("hierarchical, by the table: it is large")
+    assert all(one in told.out for one in ("(heuristic)", "(measured)", "(assumed)", "The table says", "2512.08296"))
+    found = shell("explain", task, "--budget", "0.05", "--quality", "critical", "--json").json
+    assert found["chosen"]["by"] == "resources" and found["pattern"] != "hierarchical"
+    assert found["assessment"]["sources"]["quality"] == "stated"
+    assert [one["pattern"] for one in found["options"]] == ["single", "sequential", "parallel", "hierarchical", "mesh"]
+    assert shell("runs", "--json").json["runs"] == []
+
+
+def test_explain_refuses_what_cannot_be_stated(shell: Shell) -> None:
+    wrong = shell("explain", "a shop", "--quality", "superb")
+    assert wrong.code == 2 and "'standard', 'high' or 'critical'" in wrong.err
+    assert shell("explain", " ").code == 2
+
+
+def test_explain_asks_the_model_that_is_configured(shell: Shell) -> None:
+    said = {"complexity": "simple", "decomposable": 0.1, "sequential": 0.1, "exploratory": 0.9}
+    with OpenAIServer(lambda _: data({**said, "complexity": "moderate"})) as server:
+        env = {"OPENAI_API_KEY": "sk-test-only", "OPENAI_BASE_URL": server.base_url}
+        found = shell("explain", "a shop", "--model", "openai:gpt-5-mini", "--json", **env).json
+    assert (found["pattern"], found["assessment"]["sources"]["exploratory"]) == ("mesh", "model")
+    assert len(server.requests) == 1
+
+
+def test_an_adaptive_run_shows_what_was_chosen(shell: Shell) -> None:
+    assert shell("run", "adaptive", "Write a haiku.", "--thread", "t").code == 0
+    assert "single, by the table: it is simple" in shell("runs", "t").out
+
+
 def test_draw_writes_a_self_contained_svg_or_mermaid(shell: Shell) -> None:
     assert shell("draw", "desk.py:outer", "-o", "team.svg").code == 0
     text = (shell.folder / "team.svg").read_text()

@@ -18,10 +18,12 @@ from pydantic import BaseModel
 
 from troupe import (
     Agent,
+    Bounds,
     Brief,
     Conflict,
     Deliverable,
     Executor,
+    Explanation,
     Fault,
     Gate,
     Guards,
@@ -44,6 +46,7 @@ from troupe import (
     Usage,
     Verdict,
     Workflow,
+    adaptive,
     adelete,
     agent,
     aprune,
@@ -58,6 +61,7 @@ from troupe import (
     delete,
     each,
     error_log,
+    explain,
     first,
     gate,
     hierarchical,
@@ -279,6 +283,15 @@ def forking() -> None:
     assert_type(hierarchical("sr-architect", ["security-engineer"], writer, width=3, reworks=0), TeamGraph)
     assert_type(mesh([writer, "qa-engineer"], "agent-architect", guards=Guards(hops=4, then="ask")), TeamGraph)
     Guards(then="stop")  # type: ignore[arg-type]
+
+
+def adapting(explanation: Explanation) -> None:
+    team = adaptive(["qa-engineer"], None, gate(conclusion()), learn=True, bounds=Bounds(changes=2, lag=3.0))
+    assert_type(team, TeamGraph)
+    assert_type(explain("a shop", learn=True, budget=1.0, quality="high"), Explanation)
+    assert_type(explanation.pattern, str)
+    assert_type(explanation["mesh"].forecast.seconds, float)
+    Bounds(patterns=["swarm"])  # type: ignore[list-item]
 
 
 def recovered(result: Result) -> None:

@@ -260,6 +260,36 @@ def show(
 
 
 @app.command(rich_help_panel=LOOK)
+def explain(
+    task: Annotated[
+        str,
+        typer.Argument(metavar="TASK", help="What is to be done; - reads it from standard input.", show_default=False),
+    ],
+    model: Model = None,
+    learn: Annotated[
+        bool, typer.Option("--learn", help="Let published evidence and recorded runs overrule the table.")
+    ] = False,
+    quality: Annotated[str | None, typer.Option(metavar="standard|high|critical", help="What a mistake costs.")] = None,
+    timeline: Annotated[
+        str | None, typer.Option(metavar="urgent|normal|flexible", help="How soon it is needed.")
+    ] = None,
+    complexity: Annotated[
+        str | None, typer.Option(metavar="simple|moderate|complex|enterprise", help="How large it is.")
+    ] = None,
+    budget: Budget = None,
+    deadline: Deadline = None,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Which way of working `troupe run adaptive` would choose for a task, and why. Nothing is run."""
+    from troupe.cli.offers import explain_task
+
+    task = sys.stdin.read().strip() if task == "-" else task
+    stated = {"quality": quality, "timeline": timeline, "complexity": complexity}
+    explain_task(task, as_json, model=model, learn=learn, budget=budget, deadline=deadline, db=db, **stated)
+
+
+@app.command(rich_help_panel=LOOK)
 def draw(
     workflow: Annotated[str, typer.Argument(metavar="WORKFLOW", help="As for `troupe run`.", show_default=False)],
     output_file: Annotated[

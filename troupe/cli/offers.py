@@ -58,6 +58,17 @@ def show_role(name: str, as_json: bool) -> None:
     output.out(f"\n{prompt}")
 
 
+def explain_task(task: str, as_json: bool, **options: Any) -> None:
+    """What an adaptive team would choose for a task, and why."""
+    from troupe.cli.running import reserved
+
+    with reserved():
+        from troupe.explaining import explain
+
+        explanation = explain(task, **options)
+    output.as_json(explanation.to_json()) if as_json else output.out(str(explanation))
+
+
 def draw_team(workflow: str, file: Path | None, as_json: bool) -> None:
     """A team's graph as SVG or Mermaid, into a file or as Mermaid on standard output."""
     from troupe.agents.errors import SettingsError
