@@ -26,7 +26,7 @@ from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationError
 from troupe.agents.contracts import Value
 from troupe.agents.errors import BuildError, SettingsError
 from troupe.agents.notes import Text
-from troupe.graphs.flowing.reading import Misplaced, Place, Source, read
+from troupe.graphs.flowing.reading import MOST_BYTES, Place, Source, read, together
 from troupe.graphs.flowing.specs import AgentSpec, GateSpec, Join, MergeSpec, RecoverySpec
 from troupe.graphs.team import TeamGraph
 
@@ -168,8 +168,8 @@ class Workflow(Value):
         try:
             made = cls.model_validate(data)
         except ValidationError as error:
-            found = [str(source.complaint(one["loc"], said)) for one in error.errors() if (said := _said(one))]
-            raise Misplaced("\n".join(dict.fromkeys(found))) from None
+            found = [source.complaint(one["loc"], said) for one in error.errors() if (said := _said(one))]
+            raise together(found) from None
         made._source = source
         return made
 
@@ -182,7 +182,8 @@ class Workflow(Value):
             BuildError: see `parse`.
         """
         try:
-            text = Path(path).read_text("utf-8")
+            with Path(path).open(encoding="utf-8") as file:
+                text = file.read(MOST_BYTES + 1)
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"The workflow {path} cannot be read: {error}.") from None
         return cls.parse(text, str(path))
@@ -234,9 +235,17 @@ def _said(error: Any) -> str:
         return "" if given else "there is nothing in it"
     if kind in ("model_type", "union_tag_not_found", "dict_type"):
         return "" if isinstance(given, str) else f"keys and values are wanted, not {given!r}"
+    if kind in _WANTED:
+        return f"{_WANTED[kind]} is wanted, not {given!r}"[:500]
     if kind == "literal_error":
         return "" if isinstance(given, Mapping) else f"{given!r} is not one of: {_choices(context['expected'])}"
     return f"{str(error['msg']).removeprefix('Value error, ')}, not {given!r}"[:500]
+
+
+_WANTED = {
+    "tuple_type": "a list", "string_type": "a text", "bool_type": "true or false", "bool_parsing": "true or false",
+    "int_type": "a whole number", "int_parsing": "a whole number", "float_type": "a number", "float_parsing": "a number",
+}  # fmt: skip
 
 
 def _choices(expected: str) -> str:

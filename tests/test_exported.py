@@ -42,6 +42,7 @@ NAMES = [
     "UnknownName",
     "Usage",
     "Verdict",
+    "Workflow",
     "adelete",
     "aerror_log",
     "agent",
