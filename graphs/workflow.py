@@ -244,7 +244,8 @@ def _said(error: Any) -> str:
 
 _WANTED = {
     "tuple_type": "a list", "string_type": "a text", "bool_type": "true or false", "bool_parsing": "true or false",
-    "int_type": "a whole number", "int_parsing": "a whole number", "float_type": "a number", "float_parsing": "a number",
+    "int_type": "a whole number", "int_parsing": "a whole number",
+    "float_type": "a number", "float_parsing": "a number",
 }  # fmt: skip
 
 

@@ -177,8 +177,8 @@ def _meant(found: Any, module: ModuleType, name: str) -> Any:
     function = inspect.unwrap(found) if callable(found) else found
     if not inspect.isfunction(function):
         raise SettingsError(
-            f"{name} is {_kind(found)}. A target is a graph, team, workflow, agent or step, or a function of that module which "
-            "makes one or takes the Brief."
+            f"{name} is {_kind(found)}. A target is a graph, team, workflow, agent or step, or a function of that "
+            "module which makes one or takes the Brief."
         )
     if function.__module__ != module.__name__:
         raise SettingsError(f"{name} is a function of {function.__module__}. Name it where it is defined.")

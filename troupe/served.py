@@ -1,4 +1,4 @@
-"""Our patterns and workflows for LangGraph's server (`langgraph.json`): compiled without a checkpointer, which the server brings.
+"""Our patterns and workflows for LangGraph's server (`langgraph.json`), compiled without a checkpointer: it brings one.
 
 The server calls these factories for every run and every read, inside its event loop: the teams are built on import.
 """
