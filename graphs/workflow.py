@@ -191,7 +191,7 @@ class Workflow(Value):
     def to_yaml(self) -> str:
         """The same as YAML, which `parse` reads."""
         data = self.model_dump(mode="json", exclude_defaults=True)
-        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+        return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
     def build(
         self,
@@ -220,6 +220,18 @@ class Workflow(Value):
     def blame(self, where: Place, error: BuildError) -> BuildError:
         """The error with its place in the file that this was read from."""
         return error if self._source is None else self._source.complaint(where, str(error))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes every text so that it is read as it was: PyYAML would fold line breaks other than ours."""
+
+    def text(self, given: str) -> yaml.ScalarNode:
+        """A text, in double quotes where it holds more than what can be seen."""
+        seen = given.replace("\n", "").isprintable()
+        return self.represent_scalar("tag:yaml.org,2002:str", given, style=None if seen else '"')
+
+
+_Dumper.add_representer(str, _Dumper.text)
 
 
 def _said(error: Any) -> str:

@@ -145,7 +145,7 @@ class _Planner:
     def _add(self, entry: Any, place: Place, before: tuple[str, ...], around: _Around) -> str:
         """An entry's steps, which come after `before` unless they say otherwise; the name that stands for them."""
         if isinstance(entry, str):
-            return self._leaf(self._at(place, lambda: Step(self.named(entry))), place, before, around)
+            return self._leaf(self._at(place, lambda: Step(self.named(entry), name=entry)), place, before, around)
         around = self._within(entry, place, around)
         before = tuple(dict.fromkeys(entry.needs)) if entry.needs is not None else before
         if entry.kind == "step":
@@ -207,7 +207,7 @@ class _Planner:
     def _branch(self, entry: Any, place: Place, around: _Around) -> Step:
         """A branch of a fan-out whose results are merged: one step, or several as a sequence."""
         if isinstance(entry, str):
-            return self._at(place, lambda: Step(self.named(entry)))
+            return self._at(place, lambda: Step(self.named(entry), name=entry))
         if entry.needs is not None:
             self._refuse((*place, "needs"), "A branch that is merged starts with the others: it cannot have needs.")
         around = self._within(entry, place, replace(around, gate=None, recovery=None))

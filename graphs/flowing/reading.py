@@ -100,7 +100,8 @@ def read(text: str, where: str) -> tuple[Any, Source]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         said = " ".join(filter(None, (error.context, error.problem)))
-        raise source.at(mark.line + 1 if mark else 1, f"it is no YAML: {said}") from None
+        last = text.count("\n") + 1  # a mark at the end may be beyond it
+        raise source.at(min(mark.line + 1, last) if mark else 1, f"it is no YAML: {said}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML lets a bad date through as a ValueError
         if isinstance(error, BuildError):
             raise
