@@ -55,9 +55,9 @@ class _Entry(Value):
     needs: Needs = None
     gate: GateOf = "inherit"
     recovery: RecoveryOf = "inherit"
-    optional: bool = Field(False, description="Whether the run goes on without its result, if it fails.")
+    optional: bool = Field(default=False, description="Whether the run goes on without its result, if it fails.")
     priority: float = Field(
-        0.0, description="Seconds of work by which it goes before others, where not all can work at once."
+        default=0.0, description="Seconds of work by which it goes before others, where not all can work at once."
     )
 
 
@@ -66,8 +66,8 @@ class StepEntry(_Entry):
 
     kind: Literal["step"] = "step"
     agent: str = Field(description="Who works: a role, or an agent of this workflow.")
-    objective: Text = Field("", description="What the step is to achieve.")
-    name: Name | None = Field(None, description="The step's name; by default the agent's.")
+    objective: Text = Field(default="", description="What the step is to achieve.")
+    name: Name | None = Field(default=None, description="The step's name; by default the agent's.")
 
 
 class SequentialEntry(_Entry):
@@ -84,7 +84,7 @@ class ParallelEntry(_Entry):
     kind: Literal["parallel"]
     name: Name
     steps: tuple[Entry, ...] = Field(min_length=1)
-    join: Join = Field("all", description="all, best_effort, first(k), quorum(k) or within(seconds).")
+    join: Join = Field(default="all", description="all, best_effort, first(k), quorum(k) or within(seconds).")
     merge: MergeSpec | None = None
 
 
@@ -141,9 +141,9 @@ class Workflow(Value):
 
     name: Name
     description: Text = ""
-    agents: dict[str, AgentSpec] = Field({}, description="Agents of the workflow's own, by name.")
-    gate: GateSpec | None = Field(None, description="The gate after every step that has none of its own.")
-    recovery: RecoverySpec | None = Field(None, description="What is done when a step fails.")
+    agents: dict[str, AgentSpec] = Field(default={}, description="Agents of the workflow's own, by name.")
+    gate: GateSpec | None = Field(default=None, description="The gate after every step that has none of its own.")
+    recovery: RecoverySpec | None = Field(default=None, description="What is done when a step fails.")
     phases: tuple[Entry, ...] = Field(min_length=1, description="In order; each waits for the one before it.")
 
     _source: Source | None = PrivateAttr(None)

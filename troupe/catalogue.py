@@ -150,8 +150,11 @@ def _named(name: str) -> Target:
     try:
         found = getattr(module, attribute)
     except AttributeError:
-        kinds = TeamGraph | Team | Workflow | Agent | StateGraph
-        choices = [one for one, value in vars(module).items() if isinstance(value, kinds)]
+        choices = [
+            one
+            for one, value in vars(module).items()
+            if isinstance(value, TeamGraph | Team | Workflow | Agent | StateGraph)
+        ]
         raise UnknownName(f"name in {where}", attribute, choices) from None
     found = _meant(found, module, name)
     reference = f"{Path(where).resolve()}:{attribute}" if where.endswith(".py") else name

@@ -114,7 +114,7 @@ def _bounded(text: str, source: Source) -> None:
     for event in yaml.parse(text, Loader=_LOADER):
         count += isinstance(event, yaml.NodeEvent)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark is not None else 1
         if count > MOST_NODES:
             raise source.at(line, _MANY)
         if depth > DEEPEST:

@@ -158,7 +158,7 @@ WHAT_ALL_CAN_SAY: dict[str, Any] = {
 
 
 def entry(**fields: Any) -> st.SearchStrategy[Any]:
-    optional = {name: fields.pop(name) for name in ("objective", "join", "merge") if name in fields}
+    optional: dict[str, Any] = {name: fields.pop(name) for name in ("objective", "join", "merge") if name in fields}
     return st.fixed_dictionaries(fields, optional={**WHAT_ALL_CAN_SAY, **optional})
 
 
