@@ -7,7 +7,6 @@ Only interrupts and our own cancellation pass. This is also the one place of the
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from functools import lru_cache
@@ -70,11 +69,11 @@ class Executor:
             return Ok(call.load(found.received), found.usage, 0, found.agent)
         call.began = found
         await scope.may_start()
-        started = time.time()
+        started = scope.wall()
         outcome = await self._by_anyone(call)
         if isinstance(outcome, Ok):
             received = call.dump(outcome.value)
-            seconds = time.time() - started
+            seconds = scope.wall() - started
             row = Row(call.key, "outcome", call.path, outcome.by, None, received, outcome.usage, started, seconds)
             await scope.journal.record(row)
         return outcome
@@ -222,7 +221,7 @@ class Executor:
         failed = failure(error)
         call.emit(
             Attempt(
-                at=time.time(),
+                at=call.scope.wall(),
                 path=call.path,
                 agent=call.agent.name,
                 purpose=call.purpose,

@@ -43,7 +43,7 @@ class RunScope:
         journal: where calls are recorded; in memory by default.
         durable: whether the journal outlives the process, so that rows are kept as plain data.
         clock: monotonic seconds.
-        wall: seconds since the epoch; until when people may answer is told by it.
+        wall: seconds since the epoch; when things were done, and until when people may answer, is told by it.
     """
 
     def __init__(
@@ -217,10 +217,14 @@ class RunScope:
             if not self._told_of_retries:
                 self._told_of_retries = True
                 text = f"{self.retried} further attempts are used up in this turn: what fails now is not tried again."
-                self.tell(Notice(time.time(), "", text))
+                self.tell(Notice(self.wall(), "", text))
             return False
         self.retried += 1
         return True
+
+    def checks(self, checks: Any, path: str) -> Any:
+        """The checks of a step's gate as they are made here; a rehearsal has others, as it calls nothing real."""
+        return checks
 
     async def may_start(self) -> None:
         """Let a call start, unless the run is being stopped: then wait for the end that is coming."""

@@ -11,7 +11,16 @@
           - {agent: python-engineer, objective: Build the API., name: api}
       - {agent: technical-writer, needs: [api]}          # as soon as the API is there
 
-`Workflow.read("release.yaml").build()` gives the graph.
+`Workflow.read("release.yaml").build()` gives the graph; drawn are the needs.
+
+```mermaid
+flowchart LR
+    start([start]) --> draft
+    start --> look
+    draft --> check
+    look --> check
+    check --> end([end])
+```
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class _Flow:
         self.needs = {name: one.needs for name, one in self.plan.items()}
         ancestors = self.behind = behind(self.needs)
         self.again = self._again(ancestors)
-        seconds = {name: one.seconds or _estimate(one.step) for name, one in self.plan.items()}
+        seconds = {name: one.seconds or estimated(one.step) for name, one in self.plan.items()}
         self.ranks = ranks(self.needs, seconds)
         self.places = {
             name: Place(
@@ -183,7 +183,9 @@ class _Flow:
                 tides.drained = asked
                 raise GraphInterrupt(())
             seen = {**state, "deliverables": {**state.get("deliverables", {}), **tide.ended}}
-            with urgent(self.ranks[name] + self.plan[name].priority):
+            tide.begun.add(name)
+            rivals = len({*due} - tide.begun - {*tide.ended})
+            with urgent(self.ranks[name] + self.plan[name].priority, tides, rivals):
                 update = await self._work(place, seen, here)
             update = await self._rolled_back(place, update, seen, here)
             tide.ended[name] = update["deliverables"][name]
@@ -215,12 +217,9 @@ class _Flow:
         lost = [one for one in given if not self.steps[one.step].optional]
         if not lost:
             return None
-        cause = lost[0].reason
-        return Reason(
-            kind=cause.kind if cause is not None else "error",
-            message=f"Nothing of what it needs was delivered. {lost[0].step}: {why(lost[0])}",
-            step=place.step.name,
-        )
+        first = lost[0]
+        said = why(first) if first.status == "skipped" else f"{first.step}: {why(first)}"
+        return Reason(kind=first.reason.kind if first.reason else "error", message=said, step=place.step.name)
 
     async def _rolled_back(self, place: Place, update: dict[str, Any], seen: Any, here: Here) -> dict[str, Any]:
         """What a rollback by this step's gate changes, and what one by another's changes of this step."""
@@ -265,7 +264,8 @@ def _rolls_back(verdict: Judgement) -> bool:
     return verdict.decision == "rollback"
 
 
-def _estimate(step: Step) -> float:
+def estimated(step: Step) -> float:
+    """How long a step is thought to take, as long as nothing is known."""
     role = getattr(step.agent, "role", None)
     return ESTIMATE[role.tier] if role is not None else ESTIMATE["standard"]
 

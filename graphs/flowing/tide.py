@@ -47,11 +47,13 @@ class Tide:
     """The steps at work in one superstep.
 
     Attributes:
+        begun: those that have what they need.
         ended: what those that have ended delivered, by step.
         undone: those that a gate sent back together with what they were built on: they are not needed as they are.
     """
 
     def __init__(self) -> None:
+        self.begun: set[str] = set()
         self.ended: dict[str, Deliverable] = {}
         self.undone: set[str] = set()
         self._here: set[str] = set()

@@ -6,9 +6,10 @@ rework: the engine goes on only when all nodes of a superstep have ended.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
+from zlib import crc32
 
 from langgraph.errors import GraphInterrupt
 from langgraph.graph import END, START, StateGraph
@@ -142,13 +143,19 @@ async def run_loop(loop: Loop, place: Place, state: Any, here: Here) -> dict[str
     given = {key: state[key] for key in ("task", "messages", "turn", "origin", "rounds") if key in state}
     seen = {one: done[one] for one in [*(step.name for step in place.earlier), name] if one in done}
     given |= {"deliverables": seen, "verdicts": verdicts, "where": _where(place)}
-    out = await loop.ainvoke(given, here.framed())
+    out = await loop.ainvoke(given, here.framed(_mark(place, done)))
     last: Deliverable = out["deliverables"][name]
     return {
         "deliverables": {name: last},
         "verdicts": {key: one for key, one in out.get("verdicts", {}).items() if verdicts.get(key) != one},
         "rounds": {name: max(last.rounds, out.get("rounds", {}).get(name, 1))},
     }
+
+
+def _mark(place: Place, done: Mapping[str, Deliverable]) -> str:
+    """A number for what the step builds on: after a crash that may have changed, and the step then begins anew."""
+    built_on = [done[one.name].content for one in place.earlier if one.name in done]
+    return str(crc32("\0".join(built_on).encode("utf-8", "replace"))) if built_on else ""
 
 
 def given_up(done: Deliverable, why: str, needed: bool) -> Deliverable:
