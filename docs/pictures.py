@@ -31,6 +31,7 @@ from troupe import (
     sequential,
 )
 from troupe.graphs.drawing import Drawing, svg
+from troupe.graphs.workflows import TEMPLATES, template
 from troupe.view.terminal import Terminal
 
 HERE = Path(__file__).parent
@@ -94,7 +95,7 @@ def picture_of_a_run() -> str:
 
 
 def patterns() -> dict[str, TeamGraph]:
-    """One picture for the page of each pattern."""
+    """One picture for the page of each pattern, and one of each workflow that comes with us."""
     reviewed = gate(review(by="qa-engineer"), then="ask")
     asked = sequential(Step(agent("deploy", "Deploy."), recovery=Recovery(ask=True)), agent("announce", "Write."))
     return {
@@ -104,6 +105,7 @@ def patterns() -> dict[str, TeamGraph]:
         "parallel": parallel(),
         "hierarchical": hierarchical(),
         "mesh": mesh(["python-engineer", "database-engineer", "security-engineer", "technical-writer"]),
+        **{name: template(name).build() for name in TEMPLATES},
     }
 
 

@@ -57,9 +57,13 @@ def as_agent(
     if callable(what) and not isinstance(what, type):
         must_be_users(what)
         return FunctionAgent(what)
+    from troupe.graphs.workflow import Workflow  # not above: a workflow is made of steps
+
+    if isinstance(what, Workflow):
+        return as_agent(what.build(), takes, gives)
     raise BuildError(
         f"{what!r} cannot be a step. A step is a role name, a Role, an agent, a Step, a function of a Brief, "
-        "a chat model, a Runnable or a graph; each(...) is a branch of parallel(...)."
+        "a chat model, a Runnable, a graph or a Workflow; each(...) is a branch of parallel(...)."
     )
 
 

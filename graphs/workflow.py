@@ -35,7 +35,7 @@ from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationError
 from troupe.agents.contracts import Value
 from troupe.agents.errors import BuildError, SettingsError
 from troupe.agents.notes import Text
-from troupe.graphs.flowing.reading import Misplaced, Place, Source, read
+from troupe.graphs.flowing.reading import MOST_BYTES, Place, Source, read, together
 from troupe.graphs.flowing.specs import AgentSpec, GateSpec, Join, MergeSpec, RecoverySpec
 from troupe.graphs.team import TeamGraph
 
@@ -64,9 +64,9 @@ class _Entry(Value):
     needs: Needs = None
     gate: GateOf = "inherit"
     recovery: RecoveryOf = "inherit"
-    optional: bool = Field(False, description="Whether the run goes on without its result, if it fails.")
+    optional: bool = Field(default=False, description="Whether the run goes on without its result, if it fails.")
     priority: float = Field(
-        0.0, description="Seconds of work by which it goes before others, where not all can work at once."
+        default=0.0, description="Seconds of work by which it goes before others, where not all can work at once."
     )
 
 
@@ -75,8 +75,8 @@ class StepEntry(_Entry):
 
     kind: Literal["step"] = "step"
     agent: str = Field(description="Who works: a role, or an agent of this workflow.")
-    objective: Text = Field("", description="What the step is to achieve.")
-    name: Name | None = Field(None, description="The step's name; by default the agent's.")
+    objective: Text = Field(default="", description="What the step is to achieve.")
+    name: Name | None = Field(default=None, description="The step's name; by default the agent's.")
 
 
 class SequentialEntry(_Entry):
@@ -93,7 +93,7 @@ class ParallelEntry(_Entry):
     kind: Literal["parallel"]
     name: Name
     steps: tuple[Entry, ...] = Field(min_length=1)
-    join: Join = Field("all", description="all, best_effort, first(k), quorum(k) or within(seconds).")
+    join: Join = Field(default="all", description="all, best_effort, first(k), quorum(k) or within(seconds).")
     merge: MergeSpec | None = None
 
 
@@ -150,9 +150,9 @@ class Workflow(Value):
 
     name: Name
     description: Text = ""
-    agents: dict[str, AgentSpec] = Field({}, description="Agents of the workflow's own, by name.")
-    gate: GateSpec | None = Field(None, description="The gate after every step that has none of its own.")
-    recovery: RecoverySpec | None = Field(None, description="What is done when a step fails.")
+    agents: dict[str, AgentSpec] = Field(default={}, description="Agents of the workflow's own, by name.")
+    gate: GateSpec | None = Field(default=None, description="The gate after every step that has none of its own.")
+    recovery: RecoverySpec | None = Field(default=None, description="What is done when a step fails.")
     phases: tuple[Entry, ...] = Field(min_length=1, description="In order; each waits for the one before it.")
 
     _source: Source | None = PrivateAttr(None)
@@ -177,8 +177,8 @@ class Workflow(Value):
         try:
             made = cls.model_validate(data)
         except ValidationError as error:
-            found = [str(source.complaint(one["loc"], said)) for one in error.errors() if (said := _said(one))]
-            raise Misplaced("\n".join(dict.fromkeys(found))) from None
+            found = [source.complaint(one["loc"], said) for one in error.errors() if (said := _said(one))]
+            raise together(found) from None
         made._source = source
         return made
 
@@ -191,7 +191,8 @@ class Workflow(Value):
             BuildError: see `parse`.
         """
         try:
-            text = Path(path).read_text("utf-8")
+            with Path(path).open(encoding="utf-8") as file:
+                text = file.read(MOST_BYTES + 1)
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"The workflow {path} cannot be read: {error}.") from None
         return cls.parse(text, str(path))
@@ -199,7 +200,7 @@ class Workflow(Value):
     def to_yaml(self) -> str:
         """The same as YAML, which `parse` reads."""
         data = self.model_dump(mode="json", exclude_defaults=True)
-        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+        return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
     def build(
         self,
@@ -230,6 +231,18 @@ class Workflow(Value):
         return error if self._source is None else self._source.complaint(where, str(error))
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes every text so that it is read as it was: PyYAML would fold line breaks other than ours."""
+
+    def text(self, given: str) -> yaml.ScalarNode:
+        """A text, in double quotes where it holds more than what can be seen."""
+        seen = given.replace("\n", "").isprintable()
+        return self.represent_scalar("tag:yaml.org,2002:str", given, style=None if seen else '"')
+
+
+_Dumper.add_representer(str, _Dumper.text)
+
+
 def _said(error: Any) -> str:
     """A complaint of pydantic's in our words; none for one that only follows from another."""
     kind, given, context = error["type"], error["input"], error.get("ctx") or {}
@@ -243,9 +256,18 @@ def _said(error: Any) -> str:
         return "" if given else "there is nothing in it"
     if kind in ("model_type", "union_tag_not_found", "dict_type"):
         return "" if isinstance(given, str) else f"keys and values are wanted, not {given!r}"
+    if kind in _WANTED:
+        return f"{_WANTED[kind]} is wanted, not {given!r}"[:500]
     if kind == "literal_error":
         return "" if isinstance(given, Mapping) else f"{given!r} is not one of: {_choices(context['expected'])}"
     return f"{str(error['msg']).removeprefix('Value error, ')}, not {given!r}"[:500]
+
+
+_WANTED = {
+    "tuple_type": "a list", "string_type": "a text", "bool_type": "true or false", "bool_parsing": "true or false",
+    "int_type": "a whole number", "int_parsing": "a whole number",
+    "float_type": "a number", "float_parsing": "a number",
+}  # fmt: skip
 
 
 def _choices(expected: str) -> str:

@@ -34,6 +34,7 @@ from troupe.prompts import load, names
 texts = {name: len(load(name)) for name in names()}
 team = troupe.sequential(gate=troupe.gate(troupe.review(by="sr-architect")))
 result = troupe.run(team, "Build it.", db=":memory:")
+assert troupe.run("fullstack", "Build it.", db=":memory:").status == "completed"
 print(json.dumps({"files": files, "texts": texts, "status": result.status, "version": troupe.__version__}))
 """
 
@@ -103,6 +104,9 @@ def test_the_wheel_holds_every_module_and_text_once_and_nothing_else(wheel: Path
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
     assert len(names) == len(set(names))
     assert {name for name in names if name.endswith(".md")} == {f"troupe/prompts/{name}.md" for name in texts()}
+    workflows = {path.name for path in (ROOT / "graphs/workflows").glob("*.yaml")}
+    assert len(workflows) >= 3
+    assert {name for name in names if name.endswith(".yaml")} == {f"troupe/graphs/workflows/{one}" for one in workflows}
     python = {
         name.removesuffix(".py").replace("/", ".").removesuffix(".__init__") for name in names if name.endswith(".py")
     }
@@ -147,6 +151,7 @@ def test_the_sdist_holds_sources_and_tests_and_no_links(built: Path) -> None:
     assert not [one.name for one in members if one.issym() or one.islnk()]
     names = {one.name.partition("/")[2] for one in members}
     assert {"pyproject.toml", "README.md", "LICENSE", "agents/__init__.py", "tests/test_wheel.py"} <= names
+    assert "graphs/workflows/fullstack.yaml" in names
     assert not {name for name in names if name.startswith(("troupe/agents", "troupe/graphs", "troupe/prompts"))}
 
 

@@ -1,7 +1,9 @@
-"""What can be run: our patterns by name, and anything of yours by reference.
+"""What can be run: our patterns and workflows by name, and anything of yours by reference.
 
     "sequential"            a pattern with its own line-up
-    "my_package.teams:team" a graph, team, agent or function, or a function without arguments that makes one
+    "fullstack"             a workflow that comes with us
+    "release.yaml"          a workflow of yours
+    "my_package.teams:team" a graph, team, workflow, agent or function, or a function without arguments that makes one
     "teams.py:team"         the same in a file
 
 The table itself is light: LangGraph is imported when something of it is made.
@@ -24,6 +26,8 @@ from troupe.agents.errors import BuildError, SettingsError, UnknownName
 if TYPE_CHECKING:
     from troupe.graphs.team import Team, TeamGraph
 
+SUFFIXES = (".yaml", ".yml")
+"""Of files that hold a workflow."""
 _loading: ContextVar[Path | None] = ContextVar("troupe_loading", default=None)
 
 
@@ -74,6 +78,18 @@ PATTERNS: dict[str, Entry] = {
     )
 }
 
+WORKFLOWS: dict[str, Entry] = {
+    name: Entry(name, summary, f"graphs.workflows:{name}", "workflow")
+    for name, summary in (
+        ("aiml", "a model, from research to operation: data, training and serving, tuned, validated, documented"),
+        ("enterprise", "a system among others: analysed, designed, built by three at once, tested, rolled out"),
+        ("fullstack", "a web application: interface and backend at once, integrated, tested, documented, released"),
+    )
+}
+
+CATALOGUE = PATTERNS | WORKFLOWS
+"""All of ours."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -99,34 +115,40 @@ def resolve(given: Any, caller: FrameType | None = None) -> Target:
 
 
 def as_team(given: Any) -> Team:
-    """A compiled team from a graph, team, agent, step or function; what is no team becomes its one step."""
+    """A compiled team from a graph, team, workflow, agent, step or function; what is no team becomes its one step."""
     from troupe.graphs.sequential import sequential
     from troupe.graphs.step import Step
     from troupe.graphs.team import Team, TeamGraph
+    from troupe.graphs.workflow import Workflow
 
     if isinstance(given, Team):
         return given
+    if isinstance(given, Workflow):
+        given = given.build()
     if isinstance(given, TeamGraph):
         return given.compile()
     if isinstance(given, type) or given is None:
-        raise BuildError(f"{given!r} cannot be run. Give a graph, an agent, or a name: {', '.join(PATTERNS)}.")
+        raise BuildError(f"{given!r} cannot be run. Give a graph, an agent, or a name: {', '.join(CATALOGUE)}.")
     step = given if isinstance(given, Step) else Step(given)
     return sequential(step, name=step.name).compile()
 
 
 def _named(name: str) -> Target:
-    if name in PATTERNS:
-        return Target(PATTERNS[name].make().compile(), name, name)
-    if name.endswith((".yaml", ".yml")):
-        raise SettingsError(
-            f"{name}: this version does not read workflows from YAML. Write them in Python: file.py:team."
-        )
+    if name in CATALOGUE:
+        return Target(CATALOGUE[name].make().compile(), name, name)
+    if name.endswith(SUFFIXES):
+        from troupe.graphs.workflow import Workflow
+
+        team = as_team(Workflow.read(name))
+        return Target(team, str(team.get_name()), str(Path(name).resolve()))
     if ":" not in name:
-        raise UnknownName("workflow", name, PATTERNS, "Your own is file.py:name or package.module:name.")
+        hint = "Your own is file.yaml, file.py:name or package.module:name."
+        raise UnknownName("workflow", name, CATALOGUE, hint)
     from langgraph.graph import StateGraph
 
     from troupe.agents.agent import Agent
     from troupe.graphs.team import Team, TeamGraph
+    from troupe.graphs.workflow import Workflow
 
     where, _, attribute = name.rpartition(":")
     module = _file(Path(where)) if where.endswith(".py") else _module(where)
@@ -134,7 +156,9 @@ def _named(name: str) -> Target:
         found = getattr(module, attribute)
     except AttributeError:
         choices = [
-            one for one, value in vars(module).items() if isinstance(value, TeamGraph | Team | Agent | StateGraph)
+            one
+            for one, value in vars(module).items()
+            if isinstance(value, TeamGraph | Team | Workflow | Agent | StateGraph)
         ]
         raise UnknownName(f"name in {where}", attribute, choices) from None
     found = _meant(found, module, name)
@@ -154,14 +178,15 @@ def _meant(found: Any, module: ModuleType, name: str) -> Any:
 
     from troupe.agents.roles import Role
     from troupe.graphs.step import Step
+    from troupe.graphs.workflow import Workflow
 
-    if isinstance(found, Runnable | Step | StateGraph | Role):
+    if isinstance(found, Runnable | Step | StateGraph | Role | Workflow):
         return found
     function = inspect.unwrap(found) if callable(found) else found
     if not inspect.isfunction(function):
         raise SettingsError(
-            f"{name} is {_kind(found)}. A target is a graph, team, agent or step, or a function of that module which "
-            "makes one or takes the Brief."
+            f"{name} is {_kind(found)}. A target is a graph, team, workflow, agent or step, or a function of that "
+            "module which makes one or takes the Brief."
         )
     if function.__module__ != module.__name__:
         raise SettingsError(f"{name} is a function of {function.__module__}. Name it where it is defined.")

@@ -28,7 +28,7 @@ from troupe.agents.events import Listener
 from troupe.agents.loop import run_sync
 from troupe.agents.models import Models
 from troupe.agents.settings import Settings
-from troupe.catalogue import PATTERNS, Target, refuse_while_loading, resolve
+from troupe.catalogue import CATALOGUE, Target, refuse_while_loading, resolve
 from troupe.graphs.fingerprint import changes, fingerprint
 from troupe.graphs.team import Team, within
 from troupe.inputs import as_input, stored, task_of, thread_id
@@ -48,7 +48,8 @@ def run(target: Any, task: Any = None, **options: Any) -> Result:
     """Run a team to its end, from code that is not async (in notebooks and inside running loops, too).
 
     Args:
-        target: a graph, team, agent, function, or a name such as `"sequential"` or `"teams.py:team"`.
+        target: a graph, team, workflow, agent, function, or a name such as `"sequential"`, `"release.yaml"` or
+            `"teams.py:team"`.
         task: what is to be done, as text; or messages; or `{"task": ..., "messages": [...]}`.
         options: those of `arun`.
 
@@ -380,6 +381,6 @@ def _target(turn: Turn, target: Any) -> Any:
             f"Run {turn.thread} ({turn.workflow}) was built in code that cannot be imported by name. "
             f"Go on from that code: troupe.resume({turn.thread!r}, target=team)."
         )
-    if target is None and turn.reference not in PATTERNS:  # those are ours
+    if target is None and turn.reference not in CATALOGUE:  # those are ours
         must_vouch(turn)
     return target if target is not None else turn.reference

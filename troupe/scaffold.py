@@ -1,15 +1,17 @@
-"""A project to begin with: a team of two with a gate, a role in a file, a test that needs no model, and settings."""
+"""A project to begin with: a workflow, a role, the team in Python, a test without a model, a notebook and settings."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from troupe.agents.errors import SettingsError
 
 COMMANDS = (
-    "troupe run team.py:team 'A page on why tides come twice a day'",
+    "troupe run team.yaml 'A page on why tides come twice a day'",
+    "troupe validate team.yaml",
+    "troupe draw team.yaml -o team.svg",
     "pytest",
-    "troupe draw team.py:team -o team.svg",
 )
 """What can be done at once in the new folder."""
 
@@ -34,27 +36,71 @@ def scaffold(folder: Path) -> list[str]:
     return list(FILES)
 
 
+def _notebook(*cells: str) -> str:
+    """A notebook of code cells, after a first one in Markdown."""
+    made: list[dict[str, object]] = [
+        {
+            "cell_type": "code",
+            "execution_count": None,
+            "id": f"cell-{at}",
+            "metadata": {},
+            "outputs": [],
+            "source": cell,
+        }
+        for at, cell in enumerate(cells)
+    ]
+    made[0] = {"cell_type": "markdown", "id": "cell-0", "metadata": {}, "source": cells[0]}
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    whole = {"cells": made, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    return f"{json.dumps(whole, indent=1)}\n"
+
+
 FILES: dict[str, str] = {
+    "team.yaml": """
+# Two find out at the same time what is to be said and to whom; a writer drafts; an editor polishes.
+# What may stand here: troupe schema
+name: team
+description: A short text for curious readers.
+
+agents:                                  # agents of this workflow; others are roles: troupe list
+  writer:
+    title: Writes short texts
+    prompt: You write short, concrete texts for curious readers. No preamble.
+
+phases:                                  # each begins when the one before it has ended
+  - name: research
+    kind: parallel
+    steps:
+      - name: facts
+        agent: ai-researcher
+        objective: Find out what is known, and how sure that is.
+      - name: readers
+        agent: business-analyst
+        objective: Say who will read this, and what they know already.
+
+  - name: draft
+    agent: writer
+    objective: Write the text.
+    gate:                                # the editor sends it back at most twice; after that it is marked partial
+      review: editor                     # (then: ask would ask you instead: troupe approve, answer or reject)
+      at_least: 0.7
+      rework: 2
+
+  - name: final
+    agent: editor
+    needs: [readers, draft]              # what it waits for, and gets in full
+    objective: Polish the draft and give the final text.
+""",
     "team.py": '''
-"""A team of two: a writer, and an editor who reviews the draft before it goes out."""
+"""The team of team.yaml in Python: to run it from code, and to give it agents or functions of yours by name."""
 
 import sys
 from pathlib import Path
 
-from troupe import Step, agent, gate, non_empty, read_role, review, run, sequential
+from troupe import Workflow, run
 
-roles = Path(__file__).parent / "roles"
-
-writer = agent("writer", "You write short, concrete texts for curious readers. No preamble.", tier="standard")
-editor = agent(read_role(roles / "editor.md"))
-
-# The editor's review sends a draft back to the writer at most twice; after that it is accepted and marked partial.
-# then="ask" would ask you instead: troupe approve, answer or reject.
-team = sequential(
-    Step(writer, "Write the text.", name="draft", gate=gate(non_empty() & review(by=editor, at_least=0.7), rework=2)),
-    Step(editor, "Polish the draft and give the final text.", name="final"),
-    name="team",
-)
+workflow = Workflow.read(Path(__file__).with_name("team.yaml"))
+team = workflow.build()  # workflow.build(agents={"writer": my_function_or_graph}) puts yours in that place
 
 if __name__ == "__main__":
     result = run(team, " ".join(sys.argv[1:]) or "A page on why tides come twice a day")
@@ -84,6 +130,8 @@ from troupe import Verdict, run, scripted
 def test_a_weak_draft_goes_back_to_the_writer(no_real_models):
     model = scripted(
         {
+            "facts": ["the moon pulls"],
+            "readers": ["children"],
             "draft": ["a draft", "a better draft"],
             "editor": [Verdict(passed=False, score=0.3, feedback="say why"), Verdict(passed=True, score=0.9)],
             "final": ["the final text"],
@@ -94,6 +142,13 @@ def test_a_weak_draft_goes_back_to_the_writer(no_real_models):
     assert result.answer == "the final text"
     assert result["draft"].rounds == 2
 ''',
+    "team.ipynb": _notebook(
+        "# The team at work\n\nWithout a model the words are simulated: give `run` one (`model=`), or troupe.toml.",
+        'from troupe import Workflow, run\n\nworkflow = Workflow.read("team.yaml")\nworkflow.build()',
+        'result = run(workflow, "A page on why tides come twice a day")\nprint(result.status, result.usage.calls)\n'
+        "print(result.answer)",
+        "{name: (done.status, done.rounds, done.score) for name, done in result.deliverables.items()}",
+    ),
     "troupe.toml": """
 # Settings of this project; an argument or TROUPE_* in the environment goes before them.
 
@@ -116,7 +171,9 @@ roles = "roles"                        # agents of your own, shown by: troupe li
     "README.md": f"""
 # A team
 
-Two agents: a writer drafts, an editor reviews the draft (and sends it back if it is weak) and polishes it.
+`team.yaml` says who does what, and when: two find out what is to be said and to whom, a writer drafts, an editor
+reviews the draft (and sends it back if it is weak) and polishes it. `team.py` has the same for Python, `team.ipynb`
+for a notebook.
 
 ```sh
 {chr(10).join(COMMANDS)}

@@ -12,7 +12,7 @@ from troupe.agents.roles import Role
 from troupe.agents.roster import known_roles
 from troupe.graphs.builders import make
 from troupe.graphs.flowing.order import ends, ordered
-from troupe.graphs.flowing.reading import Misplaced, Place
+from troupe.graphs.flowing.reading import Misplaced, Place, together
 from troupe.graphs.flowing.team import Flowing
 from troupe.graphs.forking.joins import as_join
 from troupe.graphs.gates import Gate
@@ -67,9 +67,12 @@ class _Planner:
         self.leaves: dict[str, _Leaf] = {}
         self.groups: dict[str, list[str]] = {}
         """By the name of what holds several steps, all of these."""
+        self.broken: dict[str, BuildError] = {}
+        """By the name of each entry that cannot be, why: nobody is told of what only follows from it."""
 
     def plan(self, seconds: Mapping[str, float]) -> list[Flowing]:
         """The plan."""
+        self._count()
         around = _Around()
         if (said := self.workflow.gate) is not None:
             around = replace(around, gate=self._at(("gate",), lambda: said.gate(self.named)))
@@ -77,8 +80,9 @@ class _Planner:
             around = replace(around, recovery=self._at(("recovery",), lambda: policy.recovery(self.named)))
         before: tuple[str, ...] = ()
         for at, entry in enumerate(self.workflow.phases):
-            before = (self._add(entry, ("phases", at), before, around),)
+            before = (self._tried(entry, ("phases", at), before, around),)
         needs = {name: self._needs(name, leaf) for name, leaf in self.leaves.items()}
+        self._complain()
         self._at(("phases",), lambda: ordered(needs))
         self._without_surprises(needs)
         if unknown := [name for name in seconds if name not in self.leaves]:
@@ -112,10 +116,36 @@ class _Planner:
 
     # --- entries ---
 
+    def _count(self) -> None:
+        """Refuse more steps than can be looked through, before any is made."""
+        from troupe.graphs.workflow import MOST_STEPS
+
+        waiting, count = list(self.workflow.phases), 0
+        while waiting and count <= MOST_STEPS:
+            inside = getattr(waiting.pop(), "steps", None)
+            waiting += inside or ()
+            count += inside is None
+        if count > MOST_STEPS:
+            text = f"There are more than {MOST_STEPS} steps. Split the workflow, or share out lists with each(...)."
+            self._refuse(("phases",), text)
+
+    def _tried(self, entry: Any, place: Place, before: tuple[str, ...], around: _Around) -> str:
+        """Add an entry; what is wrong with it is told together with what is wrong with others."""
+        try:
+            return self._add(entry, place, before, around)
+        except BuildError as error:
+            name = str(entry if isinstance(entry, str) else entry.name or entry.agent)
+            self.broken[name if name not in self.broken else f"{name} at {place}"] = error
+            return name
+
+    def _complain(self) -> None:
+        if self.broken:
+            raise together([*self.broken.values()])
+
     def _add(self, entry: Any, place: Place, before: tuple[str, ...], around: _Around) -> str:
         """An entry's steps, which come after `before` unless they say otherwise; the name that stands for them."""
         if isinstance(entry, str):
-            return self._leaf(self._at(place, lambda: Step(self.named(entry))), place, before, around)
+            return self._leaf(self._at(place, lambda: Step(self.named(entry), name=entry)), place, before, around)
         around = self._within(entry, place, around)
         before = tuple(dict.fromkeys(entry.needs)) if entry.needs is not None else before
         if entry.kind == "step":
@@ -143,7 +173,7 @@ class _Planner:
         self._new(entry.name, place)
         known, last = len(self.leaves), before
         for at, one in enumerate(entry.steps):
-            made = self._add(one, (*place, "steps", at), before if entry.kind == "parallel" else last, around)
+            made = self._tried(one, (*place, "steps", at), before if entry.kind == "parallel" else last, around)
             last = (made,)
         self.groups[entry.name] = [*self.leaves][known:]
         return str(entry.name)
@@ -157,15 +187,8 @@ class _Planner:
         return step.name
 
     def _new(self, name: str, place: Place) -> None:
-        from troupe.graphs.workflow import MOST_STEPS
-
         if name in self.leaves or name in self.groups:
             self._refuse(place, f"Two steps or phases are named {name!r}. Name them by their job: name: ...")
-        if len(self.leaves) >= MOST_STEPS:
-            self._refuse(
-                place,
-                f"There are more than {MOST_STEPS} steps. Split the workflow, or share out lists with each(...).",
-            )
 
     # --- patterns that are one step ---
 
@@ -184,7 +207,7 @@ class _Planner:
     def _branch(self, entry: Any, place: Place, around: _Around) -> Step:
         """A branch of a fan-out whose results are merged: one step, or several as a sequence."""
         if isinstance(entry, str):
-            return self._at(place, lambda: Step(self.named(entry)))
+            return self._at(place, lambda: Step(self.named(entry), name=entry))
         if entry.needs is not None:
             self._refuse((*place, "needs"), "A branch that is merged starts with the others: it cannot have needs.")
         around = self._within(entry, place, replace(around, gate=None, recovery=None))
@@ -212,10 +235,10 @@ class _Planner:
                 found[one] = None
             elif one in self.groups:
                 found |= dict.fromkeys(self._ends(one))
-            else:
+            elif one not in self.broken:
                 choices = [other for other in (*self.leaves, *self.groups) if other != name]
                 error = UnknownName("step or phase", one, dict.fromkeys(choices), f"{name!r} needs it.")
-                raise self.workflow.blame((*leaf.place, "needs"), error)
+                self.broken[f"{name} needs {one}"] = self.workflow.blame((*leaf.place, "needs"), error)
         return tuple(found)
 
     def _ends(self, group: str) -> list[str]:

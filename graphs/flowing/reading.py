@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +17,41 @@ MOST_BYTES = 1_000_000
 MOST_NODES = 50_000
 """Counted as often as they are referred to, so that aliases cannot make much of little."""
 DEEPEST = 40
+_MANY = f"it holds more than {MOST_NODES:,} values, aliases counted as often as used"
+_DEEP = f"it lies more than {DEEPEST} deep, or contains itself"
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, where PyYAML was built with it: ten times as fast
+
+
+@dataclass(frozen=True, order=True)
+class Complaint:
+    """Something that cannot be where it stands in a file."""
+
+    line: int
+    text: str
 
 
 class Misplaced(BuildError):
-    """Something that cannot be where it stands in a file; the message begins with the place."""
+    """What cannot be where it stands in a file; the message begins with the place, and has a line for each complaint.
+
+    Attributes:
+        where: the file.
+        complaints: what is wrong, in the order of the lines.
+    """
+
+    def __init__(self, where: str, *complaints: Complaint) -> None:
+        self.where = where
+        self.complaints = sorted(dict.fromkeys(complaints), key=lambda one: one.line)
+        super().__init__("\n".join(f"{where}:{one.line}: {one.text}" for one in self.complaints))
+
+
+def together(found: Sequence[BuildError]) -> BuildError:
+    """Several errors as one."""
+    if len(found) == 1:
+        return found[0]
+    placed = [one for one in found if isinstance(one, Misplaced)]
+    if len(placed) < len(found):
+        return BuildError("\n".join(dict.fromkeys(map(str, found))))
+    return Misplaced(placed[0].where, *(said for one in placed for said in one.complaints))
 
 
 @dataclass
@@ -38,7 +70,11 @@ class Source:
 
     def complaint(self, place: Place, text: str) -> Misplaced:
         """A complaint with its place."""
-        return Misplaced(f"{self.where}:{self.line(place)}: {text}")
+        return Misplaced(self.where, Complaint(self.line(place), text))
+
+    def at(self, line: int, text: str) -> Misplaced:
+        """A complaint about a line."""
+        return Misplaced(self.where, Complaint(line, f"{text}."))
 
 
 def read(text: str, where: str) -> tuple[Any, Source]:
@@ -49,25 +85,40 @@ def read(text: str, where: str) -> tuple[Any, Source]:
         where: what it is called in messages.
 
     Raises:
-        BuildError: it is too large, no YAML, or holds more than plain data: tags, keys that come twice, aliases that
+        Misplaced: it is too large, no YAML, or holds more than plain data: tags, keys that come twice, aliases that
             contain themselves.
     """
-    if len(text) > MOST_BYTES:
-        raise BuildError(f"{where} has {len(text):,} characters; {MOST_BYTES:,} are the most.")
     source = Source(where)
+    if len(text) > MOST_BYTES:
+        raise source.at(1, f"it has more than {MOST_BYTES:,} characters")
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        _bounded(text, source)
+        root = yaml.compose(text, Loader=_LOADER)
         if root is None:
-            raise BuildError(f"{where}:1: it is empty. A workflow has a name and phases.")
+            raise source.at(1, "it is empty. A workflow has a name and phases")
         return _Reader(source).value(root, (), 0), source
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         said = " ".join(filter(None, (error.context, error.problem)))
-        raise BuildError(f"{where}:{mark.line + 1 if mark else 1}: it is no YAML: {said}.") from None
+        last = text.count("\n") + 1  # a mark at the end may be beyond it
+        raise source.at(min(mark.line + 1, last) if mark else 1, f"it is no YAML: {said}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML lets a bad date through as a ValueError
         if isinstance(error, BuildError):
             raise
-        raise BuildError(f"{where} is no YAML: {error}") from None
+        raise source.at(1, f"it is no YAML: {' '.join(str(error).split())}") from None
+
+
+def _bounded(text: str, source: Source) -> None:
+    """Refuse what would take long to be put together, while nothing is kept of it yet."""
+    count = depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        count += isinstance(event, yaml.NodeEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        line = event.start_mark.line + 1 if event.start_mark is not None else 1
+        if count > MOST_NODES:
+            raise source.at(line, _MANY)
+        if depth > DEEPEST:
+            raise source.at(line, _DEEP)
 
 
 class _Reader:
@@ -82,11 +133,11 @@ class _Reader:
         line = node.start_mark.line + 1
         self.source.lines.setdefault(place, line)
         if self.count > MOST_NODES:
-            raise self._error(line, f"it holds more than {MOST_NODES:,} values, aliases counted as often as used")
+            raise self.source.at(line, _MANY)
         if depth > DEEPEST:
-            raise self._error(line, f"it lies more than {DEEPEST} deep, or contains itself")
+            raise self.source.at(line, _DEEP)
         if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.partition("2002:")[2] not in _PLAIN:
-            raise self._error(line, f"the tag {node.tag.replace('tag:yaml.org,2002:', '!!')} is not plain data")
+            raise self.source.at(line, f"the tag {node.tag.replace('tag:yaml.org,2002:', '!!')} is not plain data")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, place, depth)
         if isinstance(node, yaml.SequenceNode):
@@ -99,15 +150,12 @@ class _Reader:
             line = key_node.start_mark.line + 1
             key = self.value(key_node, (*place, "?"), depth + 1)
             if not isinstance(key, str):
-                raise self._error(line, f"the key {key!r} is no text; put it into quotes")
+                raise self.source.at(line, f"the key {key!r} is no text; put it into quotes")
             if key in made:
-                raise self._error(line, f"the key {key!r} comes twice")
+                raise self.source.at(line, f"the key {key!r} comes twice")
             self.source.lines[(*place, key)] = line
             made[key] = self.value(one, (*place, key), depth + 1)
         return made
-
-    def _error(self, line: int, text: str) -> BuildError:
-        return BuildError(f"{self.source.where}:{line}: {text}.")
 
 
 _PLAIN = {"str", "int", "float", "bool", "null", "map", "seq", "timestamp"}

@@ -32,17 +32,19 @@ class AgentSpec(Value):
     """An agent of the workflow's own: who they are, in words."""
 
     prompt: Text = Field(min_length=1, description="What it is told about itself: its system prompt.")
-    title: Text = Field("", description="What it does, in a line.")
-    tier: Tier = Field("standard", description="Which class of model serves it.")
-    skills: tuple[str, ...] = Field((), description="What it is good at; others are chosen by them when it fails.")
-    backups: tuple[str, ...] = Field((), description="Roles that stand in when it fails.")
+    title: Text = Field(default="", description="What it does, in a line.")
+    tier: Tier = Field(default="standard", description="Which class of model serves it.")
+    skills: tuple[str, ...] = Field(
+        default=(), description="What it is good at; others are chosen by them when it fails."
+    )
+    backups: tuple[str, ...] = Field(default=(), description="Roles that stand in when it fails.")
 
 
 class ReviewSpec(Value):
     """An agent that reads the work and gives a verdict."""
 
     by: str = Field(description="The reviewer: an agent's name, never the author's.")
-    at_least: float | None = Field(None, ge=0, le=1, description="The score that is needed.")
+    at_least: float | None = Field(default=None, ge=0, le=1, description="The score that is needed.")
 
     def check(self, named: Named) -> Check:
         """The check."""
@@ -52,14 +54,18 @@ class ReviewSpec(Value):
 class ChecksSpec(Value):
     """Checks that must all pass; those that cost nothing run first."""
 
-    non_empty: bool = Field(False, description="The work holds some text.")
-    contains: tuple[str, ...] = Field((), description="Texts that the work must contain.")
+    non_empty: bool = Field(default=False, description="The work holds some text.")
+    contains: tuple[str, ...] = Field(default=(), description="Texts that the work must contain.")
     review: str | ReviewSpec | tuple[str | ReviewSpec, ...] = Field(
-        (), description="Who reviews the work: a name, or {by, at_least}; or several."
+        default=(), description="Who reviews the work: a name, or {by, at_least}; or several."
     )
-    at_least: float | None = Field(None, ge=0, le=1, description="The score that is needed of a reviewer only named.")
-    conclusion: bool = Field(False, description="The author of a report says as data whether what it judged passed.")
-    either: tuple[ChecksSpec, ...] = Field((), description="Alternatives, of which one must pass.")
+    at_least: float | None = Field(
+        default=None, ge=0, le=1, description="The score that is needed of a reviewer only named."
+    )
+    conclusion: bool = Field(
+        default=False, description="The author of a report says as data whether what it judged passed."
+    )
+    either: tuple[ChecksSpec, ...] = Field(default=(), description="Alternatives, of which one must pass.")
 
     def checks(self, named: Named) -> Check | None:
         """All of them as one; None where there is none."""
@@ -78,8 +84,8 @@ class ChecksSpec(Value):
 class GateSpec(ChecksSpec):
     """A gate after a step: its checks, how often it sends work back, and what happens then."""
 
-    rework: int = Field(1, ge=0, le=100, description="How often work is sent back at most.")
-    then: Then = Field("partial", description="What happens after that.")
+    rework: int = Field(default=1, ge=0, le=100, description="How often work is sent back at most.")
+    then: Then = Field(default="partial", description="What happens after that.")
 
     def gate(self, named: Named) -> Gate:
         """The gate."""
@@ -89,17 +95,23 @@ class GateSpec(ChecksSpec):
 class RecoverySpec(Value):
     """What is done when a step fails, in this order."""
 
-    retries: int | None = Field(None, ge=0, le=20, description="Further attempts after a failure that may pass.")
-    backups: bool | tuple[str, ...] = Field(True, description="Whether the role's backups stand in, or who does.")
-    models: bool | tuple[str, ...] = Field(True, description="Whether other tiers' models are tried, or which.")
-    matched: bool = Field(True, description="Whether somebody else may stand in who has the skills.")
-    pattern: Literal["sequential", "parallel", "hierarchical"] | None = Field(
-        None, description="The pattern of a team that works in its place."
+    retries: int | None = Field(
+        default=None, ge=0, le=20, description="Further attempts after a failure that may pass."
     )
-    ask: bool = Field(False, description="Whether a person is asked then.")
-    adapt: Adapt | None = Field(None, description="How the way of working is changed at the end.")
-    hand_over: bool = Field(True, description="Whether what is sent back for the second time goes to another agent.")
-    tier_up: bool = Field(False, description="Whether that one is served by the next better tier.")
+    backups: bool | tuple[str, ...] = Field(
+        default=True, description="Whether the role's backups stand in, or who does."
+    )
+    models: bool | tuple[str, ...] = Field(default=True, description="Whether other tiers' models are tried, or which.")
+    matched: bool = Field(default=True, description="Whether somebody else may stand in who has the skills.")
+    pattern: Literal["sequential", "parallel", "hierarchical"] | None = Field(
+        default=None, description="The pattern of a team that works in its place."
+    )
+    ask: bool = Field(default=False, description="Whether a person is asked then.")
+    adapt: Adapt | None = Field(default=None, description="How the way of working is changed at the end.")
+    hand_over: bool = Field(
+        default=True, description="Whether what is sent back for the second time goes to another agent."
+    )
+    tier_up: bool = Field(default=False, description="Whether that one is served by the next better tier.")
 
     def recovery(self, named: Named) -> Recovery:
         """The policy."""
@@ -112,8 +124,10 @@ class RecoverySpec(Value):
 class MergeSpec(Value):
     """How the results of branches become one."""
 
-    by: str | tuple[str, ...] = Field((), description="Who puts them together, one after another; none: side by side.")
-    conflicts: Policy | None = Field(None, description="How contradictions are found and settled.")
+    by: str | tuple[str, ...] = Field(
+        default=(), description="Who puts them together, one after another; none: side by side."
+    )
+    conflicts: Policy | None = Field(default=None, description="How contradictions are found and settled.")
     judge: str = Field("sr-architect", description="Who finds contradictions, and rules where the policy is `judge`.")
 
     def merge(self, named: Named) -> Merge:

@@ -32,6 +32,8 @@ ESTIMATE = {"economy": 20.0, "standard": 40.0, "premium": 60.0}
 """Seconds that a step is thought to take by the tier of its agent, as long as nothing is known: only how they compare
 matters."""
 _ENGINE = "finish"
+_GATED = "◇"
+"""On the card of a step with a gate, as gates are drawn elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class _Flow:
         self.plan = {one.step.name: one for one in plan}
         self.steps = {name: one.step for name, one in self.plan.items()}
         self.needs = {name: one.needs for name, one in self.plan.items()}
-        ancestors = behind(self.needs)
+        ancestors = self.behind = behind(self.needs)
         self.again = self._again(ancestors)
         seconds = {name: one.seconds or estimated(one.step) for name, one in self.plan.items()}
         self.ranks = ranks(self.needs, seconds)
@@ -131,23 +133,33 @@ class _Flow:
     def _look(self, name: str) -> dict[str, Any]:
         step = self.steps[name]
         note = step.agent.name if step.agent.name != name else step.agent.title or step.objective
-        return {"troupe_kind": "step", "troupe_note": note, "troupe_phase": self.plan[name].phase}
+        sign = f" {_GATED}" if isinstance(step.gate, Gate) else ""
+        return {"troupe_kind": "step", "troupe_note": f"{note}{sign}", "troupe_phase": self.plan[name].phase}
 
     def _shown(self) -> StateGraph[Any, Any, Any, Any]:
-        """The same as people think of it: an arrow from each step to those that need it."""
+        """The same as people think of it: an arrow to each step from the last ones that it waits for.
+
+        A gate is a sign on its step's card: as a frame around each step, gates would hide what waits for what.
+        """
         shown: StateGraph[Any, Any, Any, Any] = StateGraph(TeamState)
-        after = following(self.needs)
-        for name in self.steps:
-            shown.add_node(name, Node(partial(self._run, self.places[name]), name, self._inside(name)),
-                           metadata=self._look(name))  # fmt: skip
+        last = {name: self._last(name) for name in self.steps}
+        after = following(last)
+        for name, place in self.places.items():
+            node = Node(partial(self._run, place), name, place.step.graphs)
+            shown.add_node(name, node, metadata=self._look(name))
         for name in self.steps:
             for one in after[name]:
                 shown.add_edge(name, one)
-            if not self.needs[name]:
+            if not last[name]:
                 shown.add_edge(START, name)
             if not after[name]:
                 shown.add_edge(name, END)
         return shown
+
+    def _last(self, name: str) -> list[str]:
+        """What a step needs, without what others of that wait for anyway."""
+        needs = dict.fromkeys(self.needs[name])
+        return [one for one in needs if not any(one in self.behind[other] for other in needs)]
 
     # --- the nodes, and where they lead ---
 

@@ -206,15 +206,15 @@ def test_what_a_function_does_is_not_seen_in_texts() -> None:
     assert reason(found, "pricing") == "deploy may do what no text shows" and not found.changes
 
 
-def test_a_step_that_is_named_by_its_function_keeps_its_name() -> None:
+def test_a_step_of_a_function_has_the_name_that_the_workflow_gives_it() -> None:
     def push(brief: Any) -> str:
         return "pushed"
 
     agents = {"last": push}
     found = optimize(line({"name": "build", "steps": NAMES}, "last"), recorded(INDEPENDENT), agents=agents)
-    assert needs_of(found.workflow, agents)["push"] == {*NAMES} and found.changes
+    assert needs_of(found.workflow, agents)["last"] == {*NAMES} and found.changes
     found = optimize(line(*NAMES, "last"), recorded(INDEPENDENT), agents=agents)
-    assert needs_of(found.workflow, agents)["push"] == {*NAMES} and found.changes
+    assert needs_of(found.workflow, agents)["last"] == {*NAMES} and found.changes
 
 
 def test_made_up_words_are_no_evidence() -> None:

@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from tests.support.command import Shell, ended, eventually, listens
 from tests.support.openai_server import OpenAIServer
@@ -19,8 +21,8 @@ from troupe.result import Result
 from troupe.scaffold import COMMANDS, FILES
 
 COMMANDS_OF_TROUPE = (
-    "run", "list", "show", "explain", "draw", "runs", "resume", "approve", "reject", "answer", "rollback", "new",
-    "doctor",
+    "run", "list", "show", "explain", "draw", "validate", "runs", "resume", "approve", "reject", "answer", "rollback",
+    "new", "schema", "doctor",
 )  # fmt: skip
 
 
@@ -81,13 +83,16 @@ def test_an_interrupt_while_nothing_runs_is_exit_code_130(shell: Shell) -> None:
     assert (done.code, "Traceback" in done.err) == (130, False)
 
 
-def test_a_new_project_runs_at_the_first_try(shell: Shell) -> None:
+def test_a_new_project_runs_at_the_first_try(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     done = shell("new", "mine", "--json")
     assert (done.code, done.json["files"], done.json["next"]) == (0, list(FILES), list(COMMANDS))
     inside = Shell(shell.folder / "mine")
-    ran = inside("run", "team.py:team", "Tides", "--json")
-    assert (ran.code, ran.json["status"], list(ran.json["deliverables"])) == (0, "completed", ["draft", "final"])
-    assert inside("draw", "team.py:team", "-o", "team.svg").code == 0
+    steps = ["facts", "readers", "draft", "final"]
+    for team in ("team.yaml", "team.py:team"):
+        ran = inside("run", team, "Tides", "--json")
+        assert (ran.code, ran.json["status"], list(ran.json["deliverables"])) == (0, "completed", steps)
+    assert inside("validate", "team.yaml", "--json").json["at_once"] == ["facts", "readers"]
+    assert inside("draw", "team.yaml", "-o", "team.svg").code == 0
     assert "editor" in [one["name"] for one in inside("list", "--json").json["agents"]]
     env = inside.environment({})
     for command in (["-m", "pytest", "-q"], ["team.py", "Tides"]):
@@ -95,6 +100,13 @@ def test_a_new_project_runs_at_the_first_try(shell: Shell) -> None:
             [sys.executable, *command], cwd=inside.folder, env=env, capture_output=True, text=True, check=False
         )
         assert tried.returncode == 0, tried.stdout + tried.stderr
+    monkeypatch.setenv("XDG_STATE_HOME", str(shell.folder))
+    with (inside.folder / "team.ipynb").open() as file:
+        notebook = nbformat.read(file, as_version=4)  # type: ignore[no-untyped-call]
+    resources = {"metadata": {"path": inside.folder}}
+    done_cells = NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources).execute().cells
+    assert "image/svg+xml" in done_cells[1].outputs[0].data
+    assert "completed" in done_cells[2].outputs[0].text
     for one in COMMANDS:
         assert one in (inside.folder / "README.md").read_text()
 

@@ -1,4 +1,4 @@
-"""Our patterns on LangGraph's server."""
+"""Our patterns and workflows on LangGraph's server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer, _msgpack_ext_hook_to_json
 
 from troupe import Team
-from troupe.catalogue import PATTERNS
+from troupe.catalogue import CATALOGUE
 
 ROOT = Path(__file__).parent.parent.parent
 GRAPHS: dict[str, str] = json.loads((ROOT / "langgraph.json").read_text())["graphs"]
@@ -28,8 +28,8 @@ def _load(where: str) -> Any:
     return getattr(module, name)()
 
 
-def test_every_pattern_is_exported() -> None:
-    assert set(GRAPHS) == set(PATTERNS)
+def test_every_pattern_and_workflow_is_exported() -> None:
+    assert set(GRAPHS) == set(CATALOGUE)
 
 
 @pytest.mark.parametrize("name", GRAPHS)

@@ -58,7 +58,9 @@ def run(
     workflow: Annotated[
         str,
         typer.Argument(
-            metavar="WORKFLOW", help="A name of `troupe list`, file.py:team or module:team.", show_default=False
+            metavar="WORKFLOW",
+            help="A name of `troupe list`, file.yaml, file.py:team or module:team.",
+            show_default=False,
         ),
     ],
     task: Annotated[
@@ -311,6 +313,17 @@ def draw(
 
 
 @app.command(rich_help_panel=LOOK)
+def validate(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A workflow in YAML.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Whether a workflow can work, and who works when in it; what is wrong is said with its line. Nothing is run."""
+    from troupe.cli.workflows import validate
+
+    validate(file, as_json)
+
+
+@app.command(rich_help_panel=LOOK)
 def optimize(
     workflow: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="A workflow.", show_default=False)],
     write: Annotated[
@@ -392,10 +405,22 @@ def new(
     ],
     as_json: Json = False,
 ) -> None:
-    """Begin a project of your own: a team of two with a gate, a role, a test and settings."""
+    """Begin a project of your own: a workflow, a role, a team in Python, a test, a notebook and settings."""
     from troupe.cli.offers import begin
 
     begin(folder, as_json)
+
+
+@app.command(rich_help_panel=BEGIN)
+def schema(
+    output_file: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write it.", dir_okay=False)
+    ] = None,
+) -> None:
+    """The JSON Schema of workflows, for editors: they then complete and check your YAML."""
+    from troupe.cli.workflows import write_schema
+
+    write_schema(output_file)
 
 
 @app.command(rich_help_panel=BEGIN)

@@ -13,11 +13,11 @@ from troupe.cli import output
 def show_all(as_json: bool) -> None:
     """The patterns, workflows and agents that can be named."""
     from troupe.agents.roster import known_roles
-    from troupe.catalogue import PATTERNS
+    from troupe.catalogue import CATALOGUE
 
     roles = known_roles().values()
     kinds = {
-        kind: [{"name": one.name, "summary": one.summary} for one in PATTERNS.values() if f"{one.kind}s" == kind]
+        kind: [{"name": one.name, "summary": one.summary} for one in CATALOGUE.values() if f"{one.kind}s" == kind]
         for kind in ("patterns", "workflows")
     }
     if as_json:
@@ -29,7 +29,7 @@ def show_all(as_json: bool) -> None:
             output.table([kind.upper(), ""], [(one["name"], one["summary"]) for one in entries])
             output.out("")
     output.table(["AGENTS", "TIER", ""], [(one.name, one.tier, one.title) for one in roles])
-    output.note("\nRun one: troupe run PATTERN 'TASK'.  See one: troupe show AGENT, troupe draw PATTERN.")
+    output.note("\nRun one: troupe run NAME 'TASK'.  See one: troupe show AGENT, troupe draw NAME.")
 
 
 def show_role(name: str, as_json: bool) -> None:
