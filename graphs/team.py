@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +17,14 @@ from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
-from troupe.agents.call import restored
+from troupe.agents.call import current, restored
 from troupe.agents.context import TeamContext, find_context
 from troupe.agents.contracts import Deliverable
 from troupe.agents.errors import BuildError, InputError
 from troupe.agents.journal import MemoryJournal
 from troupe.agents.limits import Limits, raising, size
 from troupe.agents.scope import RunScope
+from troupe.agents.spans import continued, stepwise, workflow
 from troupe.agents.text import clean, is_credential
 from troupe.graphs.detached import apart, detached
 from troupe.graphs.node import SCOPE
@@ -58,6 +59,7 @@ class TeamGraph(StateGraph[Any, Any, Any, Any]):
         redo: for each step that a turn can be rolled back to, how.
         templates: the names of those steps that others are made of at run time, named after them: "worker.1".
         besides: what else it is made of, by name: a hub, a judge, bounds; a run that is gone on with compares them.
+        pattern: which way of working it is, for traces.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class TeamGraph(StateGraph[Any, Any, Any, Any]):
         redo: Mapping[str, Redo] | None = None,
         templates: Sequence[str] = (),
         besides: Mapping[str, Any] | None = None,
+        pattern: str = "",
     ) -> None:
         context_schema = context_schema or TeamContext
         if not (isinstance(context_schema, type) and issubclass(context_schema, TeamContext)):
@@ -83,6 +86,7 @@ class TeamGraph(StateGraph[Any, Any, Any, Any]):
         self.bound = bound
         self.redo = redo or {}
         self.besides = besides or {}
+        self.pattern = pattern or name
         self.internal = frozenset(own_state.__annotations__) - {"task", "messages"}
 
     def compile(self, checkpointer: Any = None, **options: Any) -> Team:
@@ -135,20 +139,26 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
     def stream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Iterator[Any]:
         """LangGraph's `stream`, with a checked input."""
         input, config = self._enter(input, config, options.get("context"))
-        yield from super().stream(input, config, **options)
+        chunks = super().stream(input, config, **options)
+        yield from stepwise(chunks, span) if (span := self._span(config)) else chunks
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Any:
         """LangGraph's `ainvoke`, with a checked input."""
         input, config = await self._aenter(input, config, options.get("context"))
         made = super().ainvoke(input, config, entered=True, **options)
-        return await (made if _nested(config) else apart(made))
+        with self._span(config) or nullcontext():
+            return await (made if _nested(config) else apart(made))
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> AsyncIterator[Any]:
         """LangGraph's `astream`, with a checked input."""
         if not (entered := options.pop("entered", False)):  # `ainvoke`, which LangGraph makes of this, has done it
             input, config = await self._aenter(input, config, options.get("context"))
         made: Any = super().astream(input, config, **options)
-        async with aclosing(made if entered or _nested(config) else detached(made)) as chunks:
+        if not entered and (span := self._span(config)):
+            made = detached(continued(made, span))
+        elif not entered and not _nested(config):
+            made = detached(made)
+        async with aclosing(made) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -181,6 +191,13 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
         from troupe.graphs.drawing import Drawing, svg
 
         return {"text/plain": repr(self), "image/svg+xml": svg(Drawing.of(self.get_graph(xray=True)), title=self.name)}
+
+    def _span(self, config: Any) -> AbstractContextManager[Any] | None:
+        """The span of a run that begins here, where somebody wants one."""
+        scope: RunScope = config["configurable"][SCOPE]
+        outer = current.get()
+        inner = outer is not None and outer.scope is scope
+        return workflow(scope, str(self.name), self.builder.pattern, outermost=not inner)
 
     async def _aenter(self, input: Any, config: RunnableConfig | None, context: Any) -> tuple[Any, RunnableConfig]:
         # Only a folder of prompts of the caller's own is read here; a thread does it while the event loop goes on.
