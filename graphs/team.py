@@ -24,6 +24,7 @@ from troupe.agents.errors import BuildError, InputError
 from troupe.agents.journal import MemoryJournal
 from troupe.agents.limits import Limits, raising, size
 from troupe.agents.scope import RunScope
+from troupe.agents.settings import Settings
 from troupe.agents.spans import continued, stepwise, workflow
 from troupe.agents.text import clean, is_credential
 from troupe.graphs.detached import apart, detached
@@ -200,8 +201,9 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
         return workflow(scope, str(self.name), self.builder.pattern, outermost=not inner)
 
     async def _aenter(self, input: Any, config: RunnableConfig | None, context: Any) -> tuple[Any, RunnableConfig]:
-        # Only a folder of prompts of the caller's own is read here; a thread does it while the event loop goes on.
-        if isinstance(context, TeamContext) and context.prompts:
+        # Only a folder of prompts is read here; a thread does it while the event loop goes on.
+        found = _found(context, config)
+        if SCOPE not in _inside(config) and ((found and found.prompts) or Settings.current().prompts):
             return await asyncio.to_thread(self._enter, input, config, context)
         return self._enter(input, config, context)
 
@@ -218,7 +220,7 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
         if runtime:
             origin = f"~{inside.get('__pregel_task_id')}" if origin else f".{merged['metadata'].get('langgraph_step')}"
         if SCOPE not in inside:
-            found = find_context(context) or (find_context(runtime.context) if runtime else None) or TeamContext()
+            found = _found(context, merged) or TeamContext()
             # Nobody can go on with a turn of which there is no checkpoint: its journal ends with it.
             kept = runtime or self.checkpointer not in (None, False) or CHECKPOINTER in inside
             journal = None if kept else MemoryJournal()
@@ -282,6 +284,16 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
             raise InputError("The task is empty. Say what is to be done.")
         fields = {name: clean(input[name]) if isinstance(input[name], str) else input[name] for name in own}
         return {**fields, "task": clean(task), "messages": messages}
+
+
+def _inside(config: RunnableConfig | None) -> Mapping[str, Any]:
+    return (config or {}).get("configurable") or {}
+
+
+def _found(context: Any, config: RunnableConfig | None) -> TeamContext | None:
+    """Our context, as it was given here (a server gives a dictionary) or to a host graph."""
+    runtime = _inside(config).get(RUNTIME)
+    return find_context(context) or (find_context(runtime.context) if runtime else None)
 
 
 def within(given: Mapping[str, Any], limits: Limits) -> None:
