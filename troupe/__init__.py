@@ -49,6 +49,12 @@ if TYPE_CHECKING:
     from troupe.doors import resume as resume
     from troupe.doors import rollback as rollback
     from troupe.doors import run as run
+    from troupe.evaluation.cases import EvaluationCase as EvaluationCase
+    from troupe.evaluation.cases import Variant as Variant
+    from troupe.evaluation.evaluating import aevaluate as aevaluate
+    from troupe.evaluation.evaluating import as_target as as_target
+    from troupe.evaluation.evaluating import evaluate as evaluate
+    from troupe.evaluation.report import Evaluation as Evaluation
     from troupe.faults import Fault as Fault
     from troupe.faults import aerror_log as aerror_log
     from troupe.faults import error_log as error_log
@@ -117,6 +123,9 @@ _MODULES = {
     "graphs.step": ["Step"],
     "graphs.team": ["Team", "TeamGraph"],
     "doors": ["aresume", "arollback", "arun", "resume", "rollback", "run"],
+    "evaluation.cases": ["EvaluationCase", "Variant"],
+    "evaluation.evaluating": ["aevaluate", "as_target", "evaluate"],
+    "evaluation.report": ["Evaluation"],
     "result": ["Result"],
     "streaming": ["astream", "stream"],
     "replaying": ["replay"],

@@ -21,6 +21,8 @@ from troupe import (
     Brief,
     Conflict,
     Deliverable,
+    Evaluation,
+    EvaluationCase,
     Executor,
     Fault,
     Gate,
@@ -39,6 +41,7 @@ from troupe import (
     TeamGraph,
     TeamState,
     Usage,
+    Variant,
     Verdict,
     adelete,
     agent,
@@ -46,6 +49,7 @@ from troupe import (
     aresume,
     arollback,
     arun,
+    as_target,
     astream,
     check,
     conclusion,
@@ -54,6 +58,7 @@ from troupe import (
     delete,
     each,
     error_log,
+    evaluate,
     first,
     gate,
     hierarchical,
@@ -272,6 +277,17 @@ def forking() -> None:
     assert_type(hierarchical("sr-architect", ["security-engineer"], writer, width=3, reworks=0), TeamGraph)
     assert_type(mesh([writer, "qa-engineer"], "agent-architect", guards=Guards(hops=4, then="ask")), TeamGraph)
     Guards(then="stop")  # type: ignore[arg-type]
+
+
+def evaluated() -> None:
+    told = evaluate(
+        "sequential", ["a haiku", EvaluationCase("x", "y")], [contains("z")], variants={"a": Variant(model="simulated")}
+    )
+    assert_type(told, Evaluation)
+    assert_type(told["a"].score.low, float | None)
+    assert_type(told.rows[0].scores["z"].value, float)
+    assert_type(as_target("sequential")({"task": "x"}), dict[str, Any])
+    Variant(modle="x")  # type: ignore[call-arg]
 
 
 def recovered(result: Result) -> None:
