@@ -180,7 +180,7 @@ class Call:
         """Start an attempt: requests of earlier attempts that were answered are found in the journal again."""
         self.attempt = attempt
         self.began = self.began or attempt > 1
-        self.started = time.time()
+        self.started = self.scope.wall()
         self.usage = self.paid = NO_USAGE
         self.asking = None
 
@@ -215,7 +215,9 @@ class Call:
             self.usage = self.usage + HIT
             self.scope.spend(HIT)
             received = message_to_dict(reply) if self.scope.durable else reply
-            await self._record(str(number), "request", self._note(seal, messages, sent), received, HIT, time.time())
+            await self._record(
+                str(number), "request", self._note(seal, messages, sent), received, HIT, self.scope.wall()
+            )
             return reply
         self.scope.books.must_be_kept()
         hold = await self.scope.purse.hold(Kind(self.served, self.purpose), model, messages)
@@ -246,11 +248,11 @@ class Call:
     ) -> AIMessage:
         """The reply that the model gives now, in the books and in the journal."""
         most = self.scope.limits.payload
-        started, before = time.time(), time.perf_counter()
+        started, before = self.scope.wall(), self.scope.clock()
         self.asking = str(number), note, started
         with self.scope.at_work(), chat(self, model, messages) as told:
             reply = await _legible(send)
-            usage = usage_of(reply, messages, model, time.perf_counter() - before)
+            usage = usage_of(reply, messages, model, self.scope.clock() - before)
             told(reply, usage)
             hold.settle(usage)
             self.paid = self.paid + usage
@@ -326,7 +328,7 @@ class Call:
         """Write a failed attempt into the log of errors: what was asked, what came of it, and what is done about it."""
         if self.logged is error:
             return
-        now = time.time()
+        now = self.scope.wall()
         number, sent, started = self.asking or ("", None, self.started or now)
         self.asking = None
         received = {
@@ -347,13 +349,13 @@ class Call:
 
     def tell(self, text: str) -> None:
         """Say something that the caller should know."""
-        self.emit(Notice(time.time(), self.path, text))
+        self.emit(Notice(self.scope.wall(), self.path, text))
 
     async def count(
         self, messages: Sequence[BaseMessage], reply: AIMessage, sent: dict[str, Any], started: float
     ) -> Usage:
         """Write a request that somebody else made into the books; gives what it used."""
-        usage = usage_of(reply, messages, None, time.time() - started)
+        usage = usage_of(reply, messages, None, self.scope.wall() - started)
         self.scope.spend(usage)
         self.usage, self.paid = self.usage + usage, self.paid + usage
         number = f"+{self.usage.calls}!{self.attempt}"  # never looked up again: whoever made it may not make it alike
@@ -374,7 +376,7 @@ class Call:
         sent = {"seal": _digest(f"{name} {args!r}"), "tool": name, "args": args}
         if (row := await self._recorded(number, sent["seal"])) is not None:
             return self.read(row.key, load, row.received)
-        started = time.time()
+        started = self.scope.wall()
         self.asking = number, sent, started
         with self.scope.at_work():
             with tool(self, name, args) as told:
@@ -420,7 +422,7 @@ class Call:
 
     async def _record(self, number: str, kind: Any, sent: Any, received: Any, usage: Usage, started: float) -> None:
         key = f"{self.key}/{number}"
-        seconds = time.time() - started
+        seconds = self.scope.wall() - started
         await self.scope.journal.record(
             Row(key, kind, self.path, self.agent.name, sent, received, usage, started, seconds)
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -162,7 +161,9 @@ class Course:
         if turn is None:
             return None
         how, call = turn
-        self._call.emit(Rerouted(time.time(), self._call.path, last.agent, call.agent.name, how, last.cause))
+        self._call.emit(
+            Rerouted(self._call.scope.wall(), self._call.path, last.agent, call.agent.name, how, last.cause)
+        )
         return await self._turn(how, call)
 
     def _pointless(self, how: How, call: Call) -> bool:

@@ -7,10 +7,8 @@ Only interrupts and our own cancellation pass. This is also the one place of the
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
-from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -26,58 +24,12 @@ from troupe.agents.errors import CircuitOpen, LimitReached, failure, retry_after
 from troupe.agents.events import Attempt
 from troupe.agents.journal import Row
 from troupe.agents.race import unless_lost
+from troupe.agents.slots import Slots
 from troupe.agents.spans import attempt
 
 LONGEST_WAIT = 600.0
 """Seconds; a server that asks for more is not waited for, unless the deadline leaves the time."""
 _LOOK = 0.25
-
-
-class Slots:
-    """A cap on what is at work at once, over every event loop and thread of the process; first come, first served."""
-
-    def __init__(self, cap: int) -> None:
-        self._free = cap
-        self._lock = threading.Lock()
-        self._queue: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
-
-    async def __aenter__(self) -> None:
-        with self._lock:
-            if self._free > 0:
-                self._free -= 1
-                return
-            loop = asyncio.get_running_loop()
-            mine: asyncio.Future[None] = loop.create_future()
-            self._queue.append((loop, mine))
-        try:
-            await mine
-        except asyncio.CancelledError:
-            with self._lock:
-                waiting = (loop, mine) in self._queue
-                if waiting:
-                    self._queue.remove((loop, mine))
-            if not waiting:
-                self._release()  # the slot was on its way to us
-            raise
-
-    async def __aexit__(self, *_: object) -> None:
-        self._release()
-
-    def _release(self) -> None:
-        with self._lock:
-            while self._queue:
-                loop, other = self._queue.popleft()
-                try:
-                    loop.call_soon_threadsafe(_grant, other)
-                except RuntimeError:  # its loop is closed, and so is whoever waited
-                    continue
-                return
-            self._free += 1
-
-
-def _grant(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 class Executor:
@@ -118,11 +70,11 @@ class Executor:
             return Ok(call.load(found.received), found.usage, 0, found.agent)
         call.began = found
         await scope.may_start()
-        started = time.time()
+        started = scope.wall()
         outcome = await self._by_anyone(call)
         if isinstance(outcome, Ok):
             received = call.dump(outcome.value)
-            seconds = time.time() - started
+            seconds = scope.wall() - started
             row = Row(call.key, "outcome", call.path, outcome.by, None, received, outcome.usage, started, seconds)
             await scope.journal.record(row)
         return outcome
@@ -244,7 +196,7 @@ class Executor:
                 # A graph takes no slot and has no timeout of its own: the calls inside it do.
                 if not call.agent.holds_slot:
                     return await perform(call)
-                async with self._slots, limit:
+                async with call.scope.slots or nullcontext(), self._slots, limit:
                     if not call.scope.stopping:
                         return await perform(call)
             await call.scope.may_start()  # the run was asked to stop while this call waited for its slot
@@ -275,7 +227,7 @@ class Executor:
         failed = failure(error)
         call.emit(
             Attempt(
-                at=time.time(),
+                at=call.scope.wall(),
                 path=call.path,
                 agent=call.agent.name,
                 purpose=call.purpose,

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import queue
 import threading
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 THREADS = 512  # at most; they are started as they are needed
+
+_ITSELF = "A sync call from inside an async step would wait for itself; await the async form there."
 
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
@@ -70,15 +74,51 @@ def run_sync(work: Coroutine[Any, Any, T]) -> T:
     Raises:
         RuntimeError: the caller is itself on the background loop, which would wait for itself.
     """
-    if threading.current_thread().name == "troupe" and background() is _running():
+    if _inside():
         work.close()
-        raise RuntimeError("A sync call from inside an async step would wait for itself; await the async form there.")
+        raise RuntimeError(_ITSELF)
     future = submit(work)
     try:
         return future.result()
     except KeyboardInterrupt:
         future.cancel()
         raise
+
+
+def iterate(chunks: AsyncGenerator[T]) -> Iterator[T]:
+    """What an async generator yields, for code that is not async; leaving early closes it.
+
+    Raises:
+        RuntimeError: as `run_sync`.
+    """
+    if _inside():
+        raise RuntimeError(_ITSELF)
+    made: queue.SimpleQueue[tuple[T] | None] = queue.SimpleQueue()
+    ended = threading.Event()
+
+    async def pump() -> None:
+        try:
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    made.put((chunk,))
+        finally:
+            made.put(None)
+            ended.set()
+
+    work = submit(pump())
+    try:
+        while (chunk := made.get()) is not None:
+            yield chunk[0]
+        work.result()
+    finally:
+        if not work.done():
+            work.cancel()
+            ended.wait(10)  # the run has saved how far it came, so that the thread can be gone on with
+
+
+def _inside() -> bool:
+    """Whether the caller is itself on the background loop."""
+    return threading.current_thread().name == "troupe" and background() is _running()
 
 
 def _running() -> asyncio.AbstractEventLoop | None:

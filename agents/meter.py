@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 from uuid import UUID
 
@@ -43,7 +42,7 @@ class _Meter(AsyncCallbackHandler):
     ) -> None:
         if current.get() is self.call:
             self.call.scope.check_budget()
-            self.asked[run_id] = messages[0], time.time()
+            self.asked[run_id] = messages[0], self.call.scope.wall()
             self.spans.begin(run_id, metadata or {}, messages[0])
 
     async def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_: Any) -> None:

@@ -25,6 +25,7 @@ from troupe.prompts import check
 if TYPE_CHECKING:
     from troupe.agents.executor import Executor
     from troupe.agents.race import Race
+    from troupe.agents.slots import Slots
 
 _process_journal = MemoryJournal()
 
@@ -43,7 +44,7 @@ class RunScope:
         journal: where calls are recorded; in memory by default.
         durable: whether the journal outlives the process, so that rows are kept as plain data.
         clock: monotonic seconds.
-        wall: seconds since the epoch; until when people may answer is told by it.
+        wall: seconds since the epoch; when things were done, and until when people may answer, is told by it.
     """
 
     def __init__(
@@ -74,6 +75,8 @@ class RunScope:
         self.prompts = context.prompts or self.settings.prompts
         if self.prompts is not None:
             check(self.prompts)
+        self.slots: Slots | None = None
+        """The run's own cap on calls at work at once, where its caller gave LangGraph's `max_concurrency`."""
         self.clock = clock
         self.wall = wall
         self.started = clock()
@@ -217,10 +220,14 @@ class RunScope:
             if not self._told_of_retries:
                 self._told_of_retries = True
                 text = f"{self.retried} further attempts are used up in this turn: what fails now is not tried again."
-                self.tell(Notice(time.time(), "", text))
+                self.tell(Notice(self.wall(), "", text))
             return False
         self.retried += 1
         return True
+
+    def checks(self, checks: Any, path: str) -> Any:
+        """The checks of a step's gate as they are made here; a rehearsal has others, as it calls nothing real."""
+        return checks
 
     async def may_start(self) -> None:
         """Let a call start, unless the run is being stopped: then wait for the end that is coming."""

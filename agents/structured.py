@@ -12,6 +12,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from functools import lru_cache
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -193,6 +195,12 @@ def _mended(text: str) -> str:
 
 
 def _shape(schema: type[BaseModel]) -> dict[str, Any]:
+    """The schema as a model is sent it, which some clients write into."""
+    return deepcopy(_made(schema))
+
+
+@lru_cache(maxsize=256)
+def _made(schema: type[BaseModel]) -> dict[str, Any]:
     shape = schema.model_json_schema()
     shape.setdefault("title", schema.__name__)
     shape.setdefault("description", schema.__name__)

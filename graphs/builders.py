@@ -17,6 +17,8 @@ BUILDERS = {
     "parallel": "parallel:parallel",
     "hierarchical": "hierarchical:hierarchical",
 }
+"""Those that can be made of any steps."""
+_EVERY = {**BUILDERS, "mesh": "mesh:mesh"}
 
 
 def build(pattern: str, steps: Sequence[Step], lead: Step) -> TeamGraph:
@@ -40,8 +42,8 @@ def make(pattern: str, *steps: Any, **options: Any) -> TeamGraph:
     Raises:
         UnknownName: there is no such pattern.
     """
-    if pattern not in BUILDERS:
-        raise UnknownName("pattern", pattern, BUILDERS)
-    module, _, name = BUILDERS[pattern].partition(":")
+    if pattern not in _EVERY:
+        raise UnknownName("pattern", pattern, _EVERY)
+    module, _, name = _EVERY[pattern].partition(":")
     graph: TeamGraph = getattr(import_module(f"troupe.graphs.{module}"), name)(*steps, **options)
     return graph

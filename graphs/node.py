@@ -46,11 +46,15 @@ class Here:
         names = [part.partition(":")[0] for part in parts[depth:] if not part.isdigit()]
         return cls(inside[SCOPE], config, "/".join([outer, *names] if outer else names))
 
-    def framed(self) -> RunnableConfig:
-        """The config for a graph that is a part of this one: its steps have the paths of steps of this one."""
+    def framed(self, mark: str = "") -> RunnableConfig:
+        """The config for a graph that is a part of this one: its steps have the paths of steps of this one.
+
+        Under another `mark`, a number, it keeps its checkpoints apart; LangGraph ignores numbers.
+        """
         inside = self.config["configurable"]
-        depth = len(str(inside.get("checkpoint_ns", "")).split("|"))
-        return {**self.config, "configurable": {**inside, FRAME: (depth, self.outer)}}
+        place = "|".join(filter(None, (str(inside.get("checkpoint_ns", "")), mark)))
+        frame = len(place.split("|")), self.outer
+        return {**self.config, "configurable": {**inside, "checkpoint_ns": place, FRAME: frame}}
 
     def within(self, step: str) -> Here:
         """The same for a step that has another name than its node: the paths of a graph that it runs begin with it."""

@@ -94,10 +94,15 @@ class Threaded(AsyncInThreads):
         return self.saver.get_delta_channel_history(**options)
 
 
+def as_async(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
+    """A saver whose async half works."""
+    return saver if isinstance(saver, AsyncInThreads) else Threaded(saver)
+
+
 def with_async_saver(config: RunnableConfig) -> RunnableConfig:
     """The config of a node of a sync run, so that graphs inside it can save."""
-    inside = config["configurable"]
+    inside = config.get("configurable", {})
     saver = inside.get(SAVER)
-    if not isinstance(saver, BaseCheckpointSaver) or isinstance(saver, AsyncInThreads):
+    if not isinstance(saver, BaseCheckpointSaver):
         return config
-    return {**config, "configurable": {**inside, SAVER: Threaded(saver)}}
+    return {**config, "configurable": {**inside, SAVER: as_async(saver)}}

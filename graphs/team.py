@@ -13,6 +13,8 @@ from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messag
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.graph import Edge, Graph
 from langgraph._internal._config import ensure_config
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.errors import GraphDrained
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
@@ -23,12 +25,16 @@ from troupe.agents.contracts import Deliverable
 from troupe.agents.errors import BuildError, InputError
 from troupe.agents.journal import MemoryJournal
 from troupe.agents.limits import Limits, raising, size
+from troupe.agents.loop import iterate
 from troupe.agents.scope import RunScope
 from troupe.agents.settings import Settings
+from troupe.agents.slots import Slots
 from troupe.agents.spans import continued, stepwise, workflow
 from troupe.agents.text import clean, is_credential
 from troupe.graphs.detached import apart, detached
+from troupe.graphs.flowing.tide import TIDES, Tides
 from troupe.graphs.node import SCOPE
+from troupe.graphs.saver import as_async, with_async_saver
 from troupe.graphs.state import INTERNAL, TeamState, joined
 from troupe.graphs.step import Step
 from troupe.prompts import check
@@ -36,6 +42,7 @@ from troupe.prompts import check
 # In `configurable`: where another graph calls, and where a server brings its own checkpointer.
 _IDS = {"thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map", "run_id", "assistant_id", "graph_id"}
 RUNTIME = "__pregel_runtime"
+_MANY = 1_000_000
 CHECKPOINTER = "__pregel_checkpointer"
 
 
@@ -61,6 +68,8 @@ class TeamGraph(StateGraph[Any, Any, Any, Any]):
         templates: the names of those steps that others are made of at run time, named after them: "worker.1".
         besides: what else it is made of, by name: a hub, a judge, bounds; a run that is gone on with compares them.
         pattern: which way of working it is, for traces.
+        shown: the graph that is drawn in its place, where edges are not what people want to see.
+        waits: whether steps wait for one another inside a superstep.
     """
 
     def __init__(
@@ -76,6 +85,8 @@ class TeamGraph(StateGraph[Any, Any, Any, Any]):
         templates: Sequence[str] = (),
         besides: Mapping[str, Any] | None = None,
         pattern: str = "",
+        shown: StateGraph[Any, Any, Any, Any] | None = None,
+        waits: bool = False,
     ) -> None:
         context_schema = context_schema or TeamContext
         if not (isinstance(context_schema, type) and issubclass(context_schema, TeamContext)):
@@ -88,6 +99,8 @@ class TeamGraph(StateGraph[Any, Any, Any, Any]):
         self.redo = redo or {}
         self.besides = besides or {}
         self.pattern = pattern or name
+        self.shown = shown
+        self.waits = waits
         self.internal = frozenset(own_state.__annotations__) - {"task", "messages"}
 
     def compile(self, checkpointer: Any = None, **options: Any) -> Team:
@@ -139,6 +152,10 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Iterator[Any]:
         """LangGraph's `stream`, with a checked input."""
+        if self.builder.waits:  # one thread for each step that waits would be too many
+            made: Any = self._threaded().astream(input, with_async_saver(config or {}), **options)
+            yield from iterate(made)
+            return
         input, config = self._enter(input, config, options.get("context"))
         chunks = super().stream(input, config, **options)
         yield from stepwise(chunks, span) if (span := self._span(config)) else chunks
@@ -162,6 +179,14 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
         async with aclosing(made) as chunks:
             async for chunk in chunks:
                 yield chunk
+        if self.builder.waits and config is not None and (why := Tides.of(config).drained) is not None:
+            raise GraphDrained(why)
+
+    def _threaded(self) -> Team:
+        """The same with an async saver, if it has a sync one."""
+        if isinstance(self.checkpointer, BaseCheckpointSaver):
+            return self.copy({"checkpointer": as_async(self.checkpointer)})
+        return self
 
     def restored(self, deliverables: Mapping[str, Deliverable]) -> dict[str, Deliverable]:
         """Deliverables whose `data` are instances of their steps' schemas again, after a checkpoint gave plain JSON."""
@@ -182,6 +207,8 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
 
     def get_graph(self, config: RunnableConfig | None = None, *, xray: int | bool = False) -> Graph:
         """The graph to be drawn, with exactly the edges that were declared."""
+        if (shown := self.builder.shown) is not None:
+            return _declared(shown.compile().get_graph(config, xray=xray), shown)
         return _declared(super().get_graph(config, xray=xray), self.builder)
 
     async def aget_graph(self, config: RunnableConfig | None = None, *, xray: int | bool = False) -> Graph:
@@ -225,8 +252,13 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
             kept = runtime or self.checkpointer not in (None, False) or CHECKPOINTER in inside
             journal = None if kept else MemoryJournal()
             inside[SCOPE] = RunScope(found, str(inside.get("thread_id") or "plain"), journal=journal)
+            if most := merged.get("max_concurrency"):
+                inside[SCOPE].slots = Slots(most)
         limit = self.builder.bound if runtime else min(merged["recursion_limit"], self.builder.bound)
         config = {**(config or {}), "configurable": inside, "recursion_limit": limit}
+        if self.builder.waits:
+            inside[TIDES] = Tides()
+            config["max_concurrency"] = _MANY  # who waits must not keep out those that are waited for
         return self._turn(input, inside[SCOPE], origin, nested=bool(runtime)), config
 
     def _turn(self, input: Any, scope: RunScope, origin: str, nested: bool) -> Any:
@@ -329,7 +361,7 @@ def _without_credentials(config: RunnableConfig) -> None:
                 )
 
 
-def _declared(graph: Graph, builder: TeamGraph) -> Graph:
+def _declared(graph: Graph, builder: StateGraph[Any, Any, Any, Any]) -> Graph:
     """The same without the edges that LangGraph, which plays a run to find them, only supposes."""
     known = {*builder.edges, *((source, end) for sources, end in builder.waiting_edges for source in sources)}
     for source, branches in builder.branches.items():

@@ -20,7 +20,6 @@ Graph = StateGraph[Any, Any, Any, Any]
 Route = Callable[[Any], str]
 Ways = dict[Hashable, str]
 Runs = Callable[[Place, Any, Here], Awaitable[dict[str, Any]]]
-_BOTH = ("pass or fail", "approve or reject", "go on or end", "accepted or given up", "accepted or failed")
 
 
 def add_line(graph: Graph, places: Sequence[Place], end: str) -> None:
@@ -29,8 +28,11 @@ def add_line(graph: Graph, places: Sequence[Place], end: str) -> None:
         add_step(graph, place, following, end)
 
 
-def add_step(graph: Graph, place: Place, following: str, end: str, run: Runs = work) -> None:
-    """A step, its gate and its question, and the edges from them: on to `following`, or to `end` where it fails."""
+def add_step(graph: Graph, place: Place, following: str, end: str, run: Runs = work, blamed: str | None = None) -> None:
+    """A step, its gate and its question, and the edges from them: on to `following`, or to `end` where it fails.
+
+    What a gate rolls back goes to the step that is to blame, or to `blamed`.
+    """
     step = place.step
     note = {"troupe_kind": "step", "troupe_note": step.agent.title or step.objective}
     graph.add_node(step.name, Node(partial(run, place), step.name, step.graphs), metadata=note)
@@ -43,37 +45,32 @@ def add_step(graph: Graph, place: Place, following: str, end: str, run: Runs = w
         if set(lost.values()) == {following}:
             graph.add_edge(step.name, following)
         else:
-            # Two words to one node would be drawn as one of them.
-            same = [str(word) for word, node in lost.items() if node == following]
-            ways: Ways = {" or ".join(["accepted", *same]): following}
-            ways |= {word: node for word, node in lost.items() if node != following}
-            graph.add_conditional_edges(step.name, Choice(_worded(_ended(place), ways)), ways)
+            _lead(graph, step.name, _ended(place), {"accepted": following, **lost})
         return
     checks = step.gate.checks.for_author(step.agent)
     judged, asked = f"{step.name}.gate", f"{step.name}.ask"
-    graph.add_conditional_edges(step.name, Choice(_worked(place)), {"submitted": judged, **lost})
+    _lead(graph, step.name, _worked(place), {"submitted": judged, **lost})
     graph.add_node(
         judged,
         Node(partial(judge, place), judged),
         metadata={"troupe_kind": "gate", "troupe_label": checks.words},
     )
-    fails, alike = step.gate.then == "fail", without == following
-    # Two words to one node would be drawn as one of them.
-    after: Ways = {"pass or fail": following} if alike and fails else {"pass": following}
+    after: Ways = {"pass": following}
     if step.gate.rework:
         after["rework"] = step.name
-        after |= {f"rollback {name}": name for name in place.redo}
-    if fails and not alike:
+        if blamed is None:
+            after |= {f"rollback {name}": name for name in place.redo}
+        elif place.redo:
+            after["rollback"] = blamed
+    if step.gate.then == "fail":
         after["fail"] = without
     if step.gate.then == "ask":
         after["ask"] = asked
-    graph.add_conditional_edges(judged, Choice(_worded(_judged(place), after)), after)
+    _lead(graph, judged, _judged(place, named=blamed is None), after)
     if step.gate.then == "ask":
         look = {"troupe_kind": "ask", "troupe_label": "ask a person"}
         graph.add_node(asked, Node(partial(ask_person, place), asked), metadata=look)
-        said: Ways = {"approve or reject": following} if alike else {"approve": following, "reject": without}
-        said["respond"] = step.name
-        graph.add_conditional_edges(asked, Choice(_worded(_answered(place), said)), said)
+        _lead(graph, asked, _answered(place), {"approve": following, "reject": without, "respond": step.name})
 
 
 def _add_recovery(graph: Graph, place: Place, following: str, end: str) -> None:
@@ -82,10 +79,20 @@ def _add_recovery(graph: Graph, place: Place, following: str, end: str) -> None:
     asked = f"{step.name}.recover"
     look = {"troupe_kind": "ask", "troupe_label": "ask a person", "troupe_note": "what to do, as it failed"}
     graph.add_node(asked, Node(partial(ask_how_to_recover, place), asked), metadata=look)
-    ways: Ways = {"again": step.name}
-    # Two words to one node would be drawn as one of them.
-    ways |= {"go on or end": end} if following == end else {"go on": following, "end": end}
-    graph.add_conditional_edges(asked, Choice(_worded(_recovered(place), ways)), ways)
+    _lead(graph, asked, _recovered(place), {"again": step.name, "go on": following, "end": end})
+
+
+def _lead(graph: Graph, source: str, route: Route, ways: Ways) -> None:
+    """The edges from a node, by the words that its route says; words that lead to one node are one edge.
+
+    Two words to one node would be drawn as one of them.
+    """
+    leading: dict[str, list[str]] = {}
+    for word, node in ways.items():
+        leading.setdefault(node, []).append(str(word))
+    joined = {word: " or ".join(words) for words in leading.values() for word in words}
+    ends: Ways = {joined[words[0]]: node for node, words in leading.items()}
+    graph.add_conditional_edges(source, Choice(lambda state: joined[route(state)]), ends)
 
 
 def exit_of(step: Step) -> str:
@@ -127,17 +134,6 @@ def supersteps(plan: Sequence[Step], around: int = 1) -> int:
     return (3 * len(plan) + 1 + around) * (1 + sends) + 10
 
 
-def _worded(route: Route, ways: Ways) -> Route:
-    """The route in the words of its edges: at the last step `pass` and `fail` lead to one node and are one word."""
-    joined = {part: both for both in _BOTH if both in ways for part in both.split(" or ")}
-
-    def worded(state: Any) -> str:
-        word = route(state)
-        return joined.get(word, word)
-
-    return worded
-
-
 def _ended(place: Place) -> Route:
     def route(state: Any) -> str:
         done = state["deliverables"][place.name(state)]
@@ -170,8 +166,12 @@ def recovered_way(state: Any, name: str) -> str:
     return "again" if decision in ("again", "adapt") else "end" if decision == "fail" else "go on"
 
 
-def _judged(place: Place) -> Route:
-    return lambda state: judged_way(state, place.name(state))
+def _judged(place: Place, named: bool) -> Route:
+    def route(state: Any) -> str:
+        way = judged_way(state, place.name(state))
+        return way if named else way.partition(" ")[0]  # "rollback", whoever is to blame
+
+    return route
 
 
 def judged_way(state: Any, name: str) -> str:

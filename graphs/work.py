@@ -264,8 +264,9 @@ async def judge(place: Place, state: Any, here: Here) -> dict[str, Any]:
 
     case = Case(restored(submitted, step.returns), brief, blamable, here.scope.prompts)
     standing = state.get("verdicts", {}).get(f"{step.name}#{submitted.rounds}")
+    checks = here.scope.checks(gate.checks.for_author(step.agent), here.path(step.name))
     with evaluation(here.scope, here.path(step.name), gate.checks.words, gate.checks.at_least) as told:
-        verdict = standing or await gate.checks.for_author(step.agent).judge(case, ask)
+        verdict = standing or await checks.judge(case, ask)
         sent_back = send_backs(step.name, state)
         # Work that nobody needs any more is not sent back, and no person is asked about it.
         decision = gate.decide(verdict, sent_back, blamable) if lost() is None else "partial"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import re
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -23,6 +23,7 @@ from tests.support.hubs import fixed, quiet
 from tests.support.teams import PRICE, Crash, Mortal, paced, patient, priced, steps_asked, text_asked
 from troupe import (
     SimulatedChatModel,
+    Step,
     TeamContext,
     TeamGraph,
     agent,
@@ -39,6 +40,7 @@ from troupe import (
     scripted,
     sequential,
 )
+from troupe.graphs.flowing.team import Flowing, flowing_team
 from troupe.result import Result
 
 
@@ -174,6 +176,32 @@ PATTERNS = {
         },
     ),
 }
+
+
+def flow(
+    gate: Any = None, recovery: Any = None, state_schema: Any = None, context_schema: Any = None, name: str = "workflow"
+) -> TeamGraph:
+    """Three steps, of which two start at once."""
+    steps = [
+        Flowing(Step(agent("draft", "Write.")).under(gate, recovery)),
+        Flowing(Step(agent("look", "Look.")).under(gate, recovery)),
+        Flowing(Step(agent("check", "Check.")).under(gate, recovery), ("draft", "look")),
+    ]
+    return flowing_team(steps, name, state_schema, context_schema)
+
+
+PATTERNS["workflow"] = Example(
+    make=flow,
+    lines={"draft": "draft {turn}", "look": "looked {turn}", "check": "checked {turn}"},
+    answer="check",
+    without={
+        "draft": frozenset({"look", "check"}),
+        "look": frozenset({"draft", "check"}),
+        "check": frozenset({"draft", "look"}),
+    },
+    ahead={"draft": frozenset(), "look": frozenset()},
+    beside={"draft": frozenset({"look"}), "look": frozenset({"draft"})},
+)
 every = pytest.mark.parametrize("example", PATTERNS.values(), ids=PATTERNS)
 every_death = pytest.mark.parametrize(
     ("example", "dead"),
@@ -240,7 +268,7 @@ def drawn(graph: Any) -> tuple[set[str], dict[tuple[str, str], set[str]]]:
 @every
 def test_the_drawing_in_its_docstring_is_the_graph(example: Example) -> None:
     graph = example.make(gate=gate(review(by="qa-engineer")))
-    module = sys.modules[PATTERN_MODULES[graph.name]]
+    module = import_module(PATTERN_MODULES[graph.name])
     assert drawn(graph.compile().get_graph()) == documented(module.__doc__ or "")
 
 

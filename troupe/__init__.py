@@ -73,15 +73,24 @@ if TYPE_CHECKING:
     from troupe.graphs.gates import Gate as Gate
     from troupe.graphs.gates import gate as gate
     from troupe.graphs.hierarchical import hierarchical as hierarchical
+    from troupe.graphs.history import History as History
     from troupe.graphs.mesh import mesh as mesh
     from troupe.graphs.meshing.guards import Guards as Guards
+    from troupe.graphs.optimize import Optimization as Optimization
+    from troupe.graphs.optimize import optimize as optimize
     from troupe.graphs.parallel import parallel as parallel
     from troupe.graphs.recovery import Recovery as Recovery
+    from troupe.graphs.rehearsing.forecast import Rehearsal as Rehearsal
     from troupe.graphs.sequential import sequential as sequential
     from troupe.graphs.state import TeamState as TeamState
     from troupe.graphs.step import Step as Step
     from troupe.graphs.team import Team as Team
     from troupe.graphs.team import TeamGraph as TeamGraph
+    from troupe.graphs.workflow import Workflow as Workflow
+    from troupe.records import ahistory as ahistory
+    from troupe.records import history as history
+    from troupe.rehearsal import arehearse as arehearse
+    from troupe.rehearsal import rehearse as rehearse
     from troupe.replaying import replay as replay
     from troupe.result import Result as Result
     from troupe.retention import adelete as adelete
@@ -114,14 +123,18 @@ _MODULES = {
     "graphs.meshing.guards": ["Guards"],
     "graphs.recovery": ["Recovery"],
     "graphs.hierarchical": ["hierarchical"],
+    "graphs.history": ["History"],
     "graphs.forking.joins": ["first", "quorum", "within"],
     "graphs.forking.merging": ["merge"],
     "graphs.mesh": ["mesh"],
+    "graphs.optimize": ["Optimization", "optimize"],
     "graphs.parallel": ["parallel"],
+    "graphs.rehearsing.forecast": ["Rehearsal"],
     "graphs.sequential": ["sequential"],
     "graphs.state": ["TeamState"],
     "graphs.step": ["Step"],
     "graphs.team": ["Team", "TeamGraph"],
+    "graphs.workflow": ["Workflow"],
     "doors": ["aresume", "arollback", "arun", "resume", "rollback", "run"],
     "evaluation.cases": ["EvaluationCase", "Variant"],
     "evaluation.evaluating": ["aevaluate", "as_target", "evaluate"],
@@ -130,6 +143,8 @@ _MODULES = {
     "streaming": ["astream", "stream"],
     "replaying": ["replay"],
     "faults": ["Fault", "aerror_log", "error_log"],
+    "rehearsal": ["arehearse", "rehearse"],
+    "records": ["ahistory", "history"],
     "retention": ["adelete", "aprune", "delete", "prune"],
 }  # fmt: skip
 _WHERE = {name: module for module, names in _MODULES.items() for name in names}

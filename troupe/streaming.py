@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -14,7 +12,7 @@ from langgraph.types import Command
 
 from troupe.agents.contracts import NO_USAGE
 from troupe.agents.events import Event, RunFinished, Token, Waiting
-from troupe.agents.loop import submit
+from troupe.agents.loop import iterate
 from troupe.catalogue import resolve
 from troupe.graphs.node import now
 from troupe.graphs.team import Team
@@ -29,7 +27,7 @@ async def astream(
     thread: str | None = None,
     context: Any = None,
     config: Any = None,
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event]:
     """The events of one turn: steps, tokens, verdicts, questions, and at last `RunFinished`.
 
     Closing the stream stops the calls under way; with a checkpointer the run can be resumed.
@@ -75,26 +73,7 @@ async def astream(
 
 def stream(app: Any, input: Any, **options: Any) -> Iterator[Event]:
     """The same as `astream`, for code that is not async."""
-    events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-    ended = threading.Event()
-
-    async def pump() -> None:
-        try:
-            async for event in astream(app, input, **options):
-                events.put(event)
-        finally:
-            events.put(None)
-            ended.set()
-
-    work = submit(pump())
-    try:
-        while (event := events.get()) is not None:
-            yield event
-        work.result()
-    finally:
-        if not work.done():
-            work.cancel()
-            ended.wait(10)  # the run has saved how far it came, so that the thread can be gone on with
+    yield from iterate(astream(app, input, **options))
 
 
 def _finished(values: Mapping[str, Any], run: str, started: float) -> RunFinished:

@@ -14,6 +14,8 @@ from troupe.agents.models.inventing import invent
 from troupe.agents.models.offline import OfflineChatModel
 from troupe.agents.text import clean
 
+SIMULATED = "[simulated]"
+"""How each of its texts begins."""
 _OPENINGS = (
     "Here is the {part} for “{task}”.",
     "The {part}, worked out for “{task}”.",
@@ -79,7 +81,7 @@ class SimulatedChatModel(OfflineChatModel):
             part=f"part of {role or 'the assistant'}", task=shown if len(shown) <= 80 else f"{shown[:79]}…"
         )
         points = "\n".join(f"- {point}" for point in random_.sample(_POINTS, 3))
-        return AIMessage(f"[simulated] {opening}\n\n{points}")
+        return AIMessage(f"{SIMULATED} {opening}\n\n{points}")
 
     def _fault(self, step: str, role: str) -> None:
         key = next((one for one in (step, role, "*") if one in self.faults), None)

@@ -6,9 +6,10 @@ rework: the engine goes on only when all nodes of a superstep have ended.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
+from zlib import crc32
 
 from langgraph.errors import GraphInterrupt
 from langgraph.graph import END, START, StateGraph
@@ -127,27 +128,34 @@ def loop_of(place: Place) -> Loop:
     return loop_at(_Inside(**alone), LoopState)
 
 
-def loop_at(place: Place, state_schema: type[Any]) -> Loop:
-    """The same for a place that finds out by its state where it is."""
+def loop_at(place: Place, state_schema: type[Any], blamed: str | None = None) -> Loop:
+    """The same for a place that finds out by its state where it is; what a gate rolls back leads to `blamed`."""
     graph: Any = StateGraph(state_schema)
-    add_step(graph, place, END, END)
+    add_step(graph, place, END, END, blamed=blamed)
     graph.add_edge(START, place.step.name)
     return graph.compile(name=place.step.name).with_config(recursion_limit=supersteps([place.step]))  # type: ignore[no-any-return]
 
 
 async def run_loop(loop: Loop, place: Place, state: Any, here: Here) -> dict[str, Any]:
-    """Run the loop of a step as a part of the team, and give what it changed."""
+    """Run the loop of a step as a part of the team, and give what it changed of that step's own."""
     name = place.step.name
     done, verdicts = state.get("deliverables", {}), state.get("verdicts", {})
     given = {key: state[key] for key in ("task", "messages", "turn", "origin", "rounds") if key in state}
-    own = {name: done[name]} if name in done else {}
-    given |= {"deliverables": own, "verdicts": verdicts, "where": _where(place)}
-    out = await loop.ainvoke(given, here.framed())
+    seen = {one: done[one] for one in [*(step.name for step in place.earlier), name] if one in done}
+    given |= {"deliverables": seen, "verdicts": verdicts, "where": _where(place)}
+    out = await loop.ainvoke(given, here.framed(_mark(place, done)))
+    last: Deliverable = out["deliverables"][name]
     return {
-        "deliverables": {name: out["deliverables"][name]},
+        "deliverables": {name: last},
         "verdicts": {key: one for key, one in out.get("verdicts", {}).items() if verdicts.get(key) != one},
-        "rounds": {name: out["deliverables"][name].rounds},
+        "rounds": {name: max(last.rounds, out.get("rounds", {}).get(name, 1))},
     }
+
+
+def _mark(place: Place, done: Mapping[str, Deliverable]) -> str:
+    """A number for what the step builds on: after a crash that may have changed, and the step then begins anew."""
+    built_on = [done[one.name].content for one in place.earlier if one.name in done]
+    return str(crc32("\0".join(built_on).encode("utf-8", "replace"))) if built_on else ""
 
 
 def given_up(done: Deliverable, why: str, needed: bool) -> Deliverable:

@@ -278,7 +278,7 @@ async def test_a_cancelled_wait_for_a_slot_loses_none_whenever_it_comes(after: i
         await asyncio.gather(holding, behind)
         await asyncio.gather(waiting, return_exceptions=True)
         assert isinstance(await start(works()), Ok)
-    assert executor._slots._free == 1 and not executor._slots._queue
+    assert executor._slots._free == 1 and not executor._slots._line
 
 
 async def test_whoever_waits_is_served_in_order() -> None:

@@ -16,6 +16,7 @@ from troupe import (
     Brief,
     Step,
     TeamGraph,
+    Workflow,
     agent,
     contains,
     each,
@@ -227,6 +228,40 @@ def nested() -> TeamGraph:
     return sequential(_agent("one"), Step(inner, name="inner"), _agent("three"))
 
 
+def flow() -> TeamGraph:
+    """Steps that wait for one another: a gate sends its own work back, the last one blames a step before."""
+    middle = [
+        {"agent": "b", "gate": {"contains": [", round"], "review": "judge"}},
+        {"agent": "c", "name": "c", "needs": ["b"]},
+        "beside",
+    ]
+    phases = [
+        {"agent": "a"},
+        {"kind": "parallel", "name": "middle", "steps": middle},
+        {"agent": "d", "gate": {"review": "judge"}},
+    ]
+    workflow = Workflow.model_validate({"name": "flow", "phases": phases})
+    return workflow.build(agents={name: _agent(name) for name in ("a", "b", "c", "d", "beside", "judge")})
+
+
+def _blamed(call: Call) -> Any:
+    """A reviewer who sends the first versions back, and finds that `a` is to blame for the last step's."""
+    return _judged(call) | ({"blame": "a"} if call.brief.round == 1 and call.brief.step == "d" else {})
+
+
+def waiting() -> TeamGraph:
+    """A workflow that asks a person in the middle, while others go on."""
+    phases = [
+        {"agent": "a", "needs": []},
+        {"agent": "b", "needs": ["a"], "gate": {"contains": ["round 2"], "rework": 0, "then": "ask"}},
+        {"agent": "c", "needs": []},
+        {"agent": "d", "needs": ["c"]},
+        {"agent": "e", "needs": ["b", "d"]},
+    ]
+    workflow = Workflow.model_validate({"name": "waiting", "phases": phases})
+    return workflow.build(agents={name: _agent(name) for name in "abcde"})
+
+
 PLAYS: dict[str, Play] = {
     "sequential": Play(chain, {"Verdict": _judged}),
     "asking": Play(asking, answer={"type": "respond", "message": "do it again"}),
@@ -237,4 +272,6 @@ PLAYS: dict[str, Play] = {
     "hierarchical": Play(company, {"Plan": _planned, "Notes": _questioned, "Alignment": _aligned, "Answer": _answered}),
     "mesh": Play(pool, {"Move": _moved, "Notes": _handed}),
     "nested": Play(nested, {"Verdict": _judged}),
+    "workflow": Play(flow, {"Verdict": _blamed}),
+    "waiting": Play(waiting, answer={"type": "respond", "message": "do it again"}),
 }

@@ -119,7 +119,9 @@ class Life:
                 rows = asyncio.run(store.rows(f"{self.run}/"))
                 return [_asked(row.sent["messages"]) for row in rows if row.kind == "request"]
             found = store.list({"configurable": {"thread_id": self.run}})
-            writes = [write for one in found for write in one.pending_writes or ()]
+            # What a graph inside is given was delivered by others.
+            worked = [one for one in found if one.metadata.get("source") != "input"]
+            writes = [write for one in worked for write in one.pending_writes or ()]
             delivered = [value for _, channel, value in writes if channel == "deliverables" and value]
             return [f"{name}#{done.rounds}" for one in delivered for name, done in one.items() if done.usable]
         finally:

@@ -225,7 +225,7 @@ async def test_leaving_a_stream_ends_the_call_and_the_thread_goes_on_later(
         saver = store if kind == "sqlite" else InMemorySaver()
         team = sequential(A, B).compile(checkpointer=saver)
         context = TeamContext(models="openai:gpt-test")
-        async with aclosing(astream(team, "x", thread="t", context=context)) as events:  # type: ignore[type-var]
+        async with aclosing(astream(team, "x", thread="t", context=context)) as events:
             async for event in events:
                 if event.kind == "step_started" and event.path == "b":
                     await asyncio.to_thread(server.wait_for_requests, 2)
@@ -272,7 +272,7 @@ async def test_a_web_app_serves_twenty_clients_of_which_five_leave(
         name = request.path_params["name"]
 
         async def lines() -> AsyncIterator[str]:
-            async with aclosing(astream(team, name, thread=name, context=context)) as events:  # type: ignore[type-var]
+            async with aclosing(astream(team, name, thread=name, context=context)) as events:
                 async for event in events:
                     yield json.dumps(event.to_json()) + "\n"
 

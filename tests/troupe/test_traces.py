@@ -28,6 +28,7 @@ from troupe import (
     Step,
     TeamContext,
     Verdict,
+    Workflow,
     agent,
     arun,
     astream,
@@ -127,10 +128,12 @@ async def test_a_team_in_a_team_and_its_paths(traces: Traces) -> None:
     assert told(traces.named("invoke_agent a")[0])["troupe.pattern"] == "parallel"
 
 
+FLOW = {"name": "flow", "phases": [{"kind": "parallel", "name": "p", "steps": ["qa-engineer", "git-helper"]}]}
 ALL: dict[str, Any] = {
     **{name: entry.make for name, entry in PATTERNS.items()},
     "items of a team": lambda: parallel(each(Step(parallel(A, Step(B, gate=JUDGED), name="in"), name="w"), ["x", "y"])),
     "a mesh as an owner": lambda: hierarchical(strategic=A, implementation=mesh([B, C], hub=agent("hub", "Route."))),
+    "a workflow": lambda: Workflow.model_validate(FLOW).build(),
     "gated teams": lambda: sequential(Step(mesh([B, C], hub=agent("hub", "Route.")), name="w", gate=JUDGED)),
 }
 
@@ -354,7 +357,7 @@ async def test_whoever_reads_a_stream_is_in_their_own_span_between_chunks(
             break
         left = astream(team, "x")
         await anext(left)
-        await left.aclose()  # type: ignore[attr-defined]
+        await left.aclose()
     gc.collect()
     await asyncio.sleep(0)
     assert len(traces.named("invoke_workflow")) >= 4, "those of the streams that were closed, too"

@@ -30,6 +30,7 @@ from troupe import (
     Limits,
     NotCompleted,
     Notes,
+    Optimization,
     Reason,
     Recovery,
     Result,
@@ -43,6 +44,7 @@ from troupe import (
     Usage,
     Variant,
     Verdict,
+    Workflow,
     adelete,
     agent,
     aprune,
@@ -62,10 +64,12 @@ from troupe import (
     first,
     gate,
     hierarchical,
+    history,
     matches,
     merge,
     mesh,
     non_empty,
+    optimize,
     parallel,
     prune,
     quorum,
@@ -306,3 +310,12 @@ def forked(result: Result) -> None:
     assert_type(result["writer"].notes, Notes | None)
     assert_type(result["writer"].sources, tuple[str, ...])
     assert_type(result["writer"].required, bool)
+
+
+def optimized(workflow: Workflow) -> None:
+    found = optimize(workflow, history(workflow.name), slots=2)
+    assert_type(found, Optimization)
+    assert_type(found.workflow, Workflow)
+    assert_type([one.line() for one in found.changes], list[str])
+    assert_type([one.line() for one in found.bound], list[str])
+    optimize("my.yaml")  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from troupe.cli import output
-from troupe.cli.options import Db, Json, Model, Question, RunId, Wishes, Yes, wishing
+from troupe.cli.options import Budget, Db, Deadline, Json, Model, Question, RunId, Wishes, Yes, wishing
 
 HELP = (
     "Teams of LLM agents on LangGraph: run them, watch them, and go on where they stopped.\n\n"
@@ -174,6 +174,46 @@ def _text_of(file: typer.FileText) -> str:
         raise typer.BadParameter(f"{file.name} is not text in UTF-8: {error}", param_hint="--edit") from None
 
 
+# --- predict --------------------------------------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel=LOOK)
+def rehearse(
+    workflow: Annotated[str, typer.Argument(metavar="WORKFLOW", help="As for `troupe run`.", show_default=False)],
+    task: Annotated[
+        str,
+        typer.Argument(metavar="TASK", help="What is to be done; - reads it from standard input.", show_default=False),
+    ],
+    trials: Annotated[int, typer.Option(metavar="N", help="How often it is played.")] = 200,
+    faults: Annotated[
+        str,
+        typer.Option(metavar="FAULTS", help="What goes wrong: rate_limit=0.1,timeout=0.02,down:python-engineer."),
+    ] = "",
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed predicts the same.")] = 0,
+    slots: Annotated[
+        int | None, typer.Option(metavar="N", help="Calls at work at once; by default TROUPE_MAX_CONCURRENCY.")
+    ] = None,
+    answers_after: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Until a person answers, and approves.")
+    ] = 600.0,
+    model: Model = None,
+    budget: Budget = None,
+    deadline: Deadline = None,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Predict by simulation how long a run takes, what it costs, and where the time goes. Nothing real is called.
+
+    Replies, verdicts and failures are drawn from the runs that are kept, and from stated defaults where there are none.
+    """
+    from troupe.cli.rehearsing import show_rehearsal
+
+    task = sys.stdin.read().strip() if task == "-" else task
+    bounds = {"budget": budget, "deadline": deadline}
+    drawn = {"trials": trials, "faults": faults, "seed": seed, "slots": slots, "answers_after": answers_after}
+    show_rehearsal(workflow, task, as_json, model=model, db=db, **bounds, **drawn)
+
+
 # --- look -----------------------------------------------------------------------------------------------------------
 
 
@@ -238,6 +278,24 @@ def draw(
     from troupe.cli.offers import draw_team
 
     draw_team(workflow, output_file, as_json)
+
+
+@app.command(rich_help_panel=LOOK)
+def optimize(
+    workflow: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="A workflow.", show_default=False)],
+    write: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the workflow as it may be there.", dir_okay=False)
+    ] = None,
+    slots: Annotated[
+        int, typer.Option(metavar="N", help="How many steps work at once, for the prediction.", min=1)
+    ] = 4,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Which steps of a workflow need not wait for each other, as its recorded runs show, and what that saves."""
+    from troupe.cli.optimizing import optimize_workflow
+
+    optimize_workflow(workflow, db, slots, write, as_json)
 
 
 @app.command(rich_help_panel=LOOK)

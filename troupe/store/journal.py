@@ -80,6 +80,18 @@ class Calls(Database):
         """See `Journal`."""
         return await self._all(prefix, "kind = 'failure'")
 
+    async def measured(self, prefix: str) -> list[Row]:
+        """Every row whose key starts with `prefix`, oldest first, without the texts: of what came back verdicts alone,
+        and of what was sent questions.
+        """
+        query = (
+            "SELECT key, kind, path, agent, CASE WHEN kind = 'question' THEN sent END, "
+            "CASE WHEN kind = 'outcome' AND key LIKE ? THEN received END, usage, started, seconds, failure "
+            "FROM troupe_journal WHERE kind != 'reserved' AND key >= ? AND key < ? ORDER BY started, id"
+        )
+        args = ("%/review.%", prefix, prefix + _LAST)
+        return [self._row(one) for one in await self.threaded(self.rows_of, query, args)]
+
     async def _all(self, prefix: str, which: str) -> list[Row]:
         query = (
             f"SELECT {_COLUMNS} FROM troupe_journal WHERE {which} AND key >= ? AND key < ? "  # noqa: S608

@@ -120,6 +120,16 @@ class Turns(Database):
             )
         return [self._turn(one) for one in await self.threaded(self.rows_of, query, args)]
 
+    async def ended(self, workflow: str | None, simulated: bool, limit: int) -> list[Turn]:
+        """The newest turns that came to an end, of one workflow or of all; simulated ones only where wanted."""
+        query = f"SELECT {_LISTED} FROM troupe_turns WHERE status IN ('completed', 'partial', 'failed')"  # noqa: S608
+        args: list[Any] = []
+        if workflow is not None:
+            query, args = f"{query} AND workflow = ?", [workflow]
+        query += "" if simulated else " AND simulated = 0"
+        query += " ORDER BY started DESC, thread, turn DESC LIMIT ?"
+        return [self._turn(one) for one in await self.threaded(self.rows_of, query, (*args, limit))]
+
     async def last(self, thread: str) -> Turn:
         """The last turn of a thread.
 
