@@ -366,6 +366,12 @@ def test_a_file_holds_cases_checks_and_variants(file: Path) -> None:
     assert done.rows[1].scores["polite"].value == 0.75
 
 
+def test_a_file_may_name_a_workflow_beside_it(file: Path) -> None:
+    (file.parent / "flow.yaml").write_text("name: flow\nphases: [qa-engineer]\n")
+    file.write_text("team: flow.yaml\nchecks: [non_empty]\ncases: [x]\n")
+    assert evaluate(None, file, db=":memory:")["flow"].passed == 1
+
+
 LINES_WRONG = [
     ("cases:\n  - tsak: x\n", ":2:", "'tsak'. Did you mean 'task'"),
     ("caes:\n  - x\n", ":1:", "'caes'. Did you mean 'cases'"),

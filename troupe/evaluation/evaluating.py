@@ -98,7 +98,7 @@ async def aevaluate(
     caller = caller or sys._getframe(1)
     if isinstance(cases, str | Path):
         given = await asyncio.to_thread(read_cases, cases)
-        target, variants = target if target is not None else given.target, variants or given.variants
+        target, variants = target if target is not None else given.target, variants or given.variants or None
         cases, scorers = given.cases, [*given.scorers, *scorers]
         name = given.name if name == "evaluation" else name
     if not isinstance(cases, Iterable) or isinstance(cases, Mapping):
