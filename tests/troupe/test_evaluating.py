@@ -366,10 +366,9 @@ def test_a_file_holds_cases_checks_and_variants(file: Path) -> None:
     assert done.rows[1].scores["polite"].value == 0.75
 
 
-def test_a_file_may_name_a_workflow_beside_it(file: Path) -> None:
-    (file.parent / "flow.yaml").write_text("name: flow\nphases: [qa-engineer]\n")
-    file.write_text("team: flow.yaml\nchecks: [non_empty]\ncases: [x]\n")
-    assert evaluate(None, file, db=":memory:")["flow"].passed == 1
+def test_a_file_needs_no_variants(file: Path) -> None:
+    file.write_text("team: teams.py:team\nchecks: [non_empty]\ncases: [x]\n")
+    assert evaluate(None, file, db=":memory:")["team"].passed == 1
 
 
 LINES_WRONG = [

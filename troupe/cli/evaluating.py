@@ -78,8 +78,8 @@ def chosen(words: Sequence[str], known: Mapping[str, Variant]) -> dict[str, Vari
             team, *more = shlex.split(one)
         except ValueError:
             raise InputError(f"--variants {one!r} cannot be read: TEAM [model=SPEC] [prompts=DIR].") from None
-        if team not in PATTERNS and ":" not in team and not team.endswith((".yaml", ".yml")):
-            raise UnknownName("variant", team, {*known, *PATTERNS}, "Your own team is file.py:name or file.yaml.")
+        if team not in PATTERNS and ":" not in team:
+            raise UnknownName("variant", team, {*known, *PATTERNS}, "Your own team is file.py:name.")
         given = dict(part.partition("=")[::2] for part in more)
         if unknown := [key for key, value in given.items() if key not in ("model", "prompts") or not value]:
             raise UnknownName("part of a variant", unknown[0], ("model", "prompts"), "Write model=SPEC, prompts=DIR.")

@@ -147,11 +147,8 @@ class _File:
         name = self._text(given, "team", "")
         if not name:
             return None
-        if name.endswith((".yaml", ".yml")):
-            return str(self.path.parent / name)
         if name not in PATTERNS and ":" not in name:
-            hint = "Yours is file.py:name, or a workflow's file.yaml."
-            raise self._wrong(given.lines["team"], UnknownName("team", name, PATTERNS, hint))
+            raise self._wrong(given.lines["team"], UnknownName("team", name, PATTERNS, "Yours is file.py:name."))
         return self._reference(name)
 
     def _reference(self, name: str) -> str:
