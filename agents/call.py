@@ -41,6 +41,7 @@ from troupe.agents.limits import cut, raising, size
 from troupe.agents.models import served_by
 from troupe.agents.money.budget import Kind
 from troupe.agents.money.prices import usage_of
+from troupe.agents.spans import chat, tool
 from troupe.agents.text import printable, redact
 
 if TYPE_CHECKING:
@@ -249,9 +250,10 @@ class Call:
         most = self.scope.limits.payload
         started, before = self.scope.wall(), self.scope.clock()
         self.asking = str(number), note, started
-        with self.scope.at_work():
+        with self.scope.at_work(), chat(self, model, messages) as told:
             reply = await _legible(send)
             usage = usage_of(reply, messages, model, self.scope.clock() - before)
+            told(reply, usage)
             hold.settle(usage)
             self.paid = self.paid + usage
             reply = self._noticed(shortened(reply, most))
@@ -351,14 +353,15 @@ class Call:
 
     async def count(
         self, messages: Sequence[BaseMessage], reply: AIMessage, sent: dict[str, Any], started: float
-    ) -> None:
-        """Write a request that somebody else made into the books."""
+    ) -> Usage:
+        """Write a request that somebody else made into the books; gives what it used."""
         usage = usage_of(reply, messages, None, self.scope.wall() - started)
         self.scope.spend(usage)
         self.usage, self.paid = self.usage + usage, self.paid + usage
         number = f"+{self.usage.calls}!{self.attempt}"  # never looked up again: whoever made it may not make it alike
         received = message_to_dict(reply) if self.scope.durable else reply
         await self._record(number, "request", sent, received, usage, started)
+        return usage
 
     async def tool(
         self,
@@ -376,7 +379,9 @@ class Call:
         started = self.scope.wall()
         self.asking = number, sent, started
         with self.scope.at_work():
-            result = await run()
+            with tool(self, name, args) as told:
+                result = await run()
+                told(result)
             if (received := dump(result)) is not None:
                 await self._record(number, "tool", sent, received, NO_USAGE, started)
         self.asking = None

@@ -25,6 +25,7 @@ from troupe.agents.events import Attempt
 from troupe.agents.journal import Row
 from troupe.agents.race import unless_lost
 from troupe.agents.slots import Slots
+from troupe.agents.spans import attempt
 
 LONGEST_WAIT = 600.0
 """Seconds; a server that asks for more is not waited for, unless the deadline leaves the time."""
@@ -158,7 +159,11 @@ class Executor:
 
     async def _attempt(self, call: Call) -> BaseModel:
         """One attempt, unless a circuit that it would count in is open."""
-        await call.look_up()
+        try:
+            await call.look_up()
+        except Exception:
+            with attempt(call):  # a model that cannot be made is a failed attempt, too
+                raise
         open_ = self.breakers.ask(call.circuits)
         call.left_alone = open_ is not None
         if open_ is not None:
@@ -166,7 +171,8 @@ class Executor:
             text = f"{open_.name} failed {FAILURES} times in a row and is left alone for now.{last}"
             raise CircuitOpen(text, open_.wait)
         try:
-            value = await self._timed(call)
+            with attempt(call):
+                value = await self._timed(call)
         except BaseException as error:
             self._count(call, error)
             raise

@@ -12,6 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
 from troupe.agents.call import Call, current
+from troupe.agents.spans import Requests
 
 
 def metered(call: Call) -> RunnableConfig:
@@ -28,13 +29,21 @@ class _Meter(AsyncCallbackHandler):
     def __init__(self, call: Call) -> None:
         self.call = call
         self.asked: dict[UUID, tuple[list[BaseMessage], float]] = {}
+        self.spans = Requests(call)
 
     async def on_chat_model_start(
-        self, serialized: dict[str, Any], messages: list[list[BaseMessage]], *, run_id: UUID, **_: Any
+        self,
+        serialized: dict[str, Any],
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        metadata: dict[str, Any] | None = None,
+        **_: Any,
     ) -> None:
         if current.get() is self.call:
             self.call.scope.check_budget()
             self.asked[run_id] = messages[0], self.call.scope.wall()
+            self.spans.begin(run_id, metadata or {}, messages[0])
 
     async def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_: Any) -> None:
         if (asked := self.asked.pop(run_id, None)) is None:
@@ -42,4 +51,9 @@ class _Meter(AsyncCallbackHandler):
         generation = response.generations[0][0]
         if isinstance(generation, ChatGeneration) and isinstance(generation.message, AIMessage):
             sent = {"messages": [message_to_dict(one) for one in asked[0]]}
-            await self.call.count(asked[0], generation.message, sent, asked[1])
+            usage = await self.call.count(asked[0], generation.message, sent, asked[1])
+            self.spans.end(run_id, generation.message, usage)
+
+    async def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
+        self.asked.pop(run_id, None)
+        self.spans.end(run_id, None, None, error)

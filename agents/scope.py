@@ -19,6 +19,7 @@ from troupe.agents.limits import raising
 from troupe.agents.models import Models
 from troupe.agents.money.budget import Purse
 from troupe.agents.settings import Settings
+from troupe.agents.spans import tracer
 from troupe.prompts import check
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class RunScope:
         self.durable = durable
         limits = self.settings.max_concurrency, self.settings.retries, self.settings.timeout
         self.executor: Executor = executor or context.executor or shared_executor(*limits)
+        self.tracer = tracer()
+        """Where spans go, where somebody wants them."""
         self.prompts = context.prompts or self.settings.prompts
         if self.prompts is not None:
             check(self.prompts)

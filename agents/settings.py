@@ -78,6 +78,8 @@ class Settings(BaseSettings):
     """Seconds for which a kept reply counts; a week."""
     limits: Limits = Limits()
     """Bounds that no honest run meets; the table [limits], or TROUPE_LIMITS__CALLS, ..."""
+    trace_content: bool = False
+    """Whether traces hold what agents read and write."""
     prompts: Path | None = None
     """A folder whose texts replace ours."""
     roles: Path | None = None

@@ -4,6 +4,8 @@ Beside ours, in the same process and in turn with it: plain asyncio, LangGraph w
 the same chat model and as long messages; then the durable forms, with a checkpoint of every superstep in SQLite and,
 in ours, a journal of every call under a lease, as `run()` has them. AsyncSqliteSaver syncs its file at every write
 (synchronous=FULL); our store leaves that to the operating system (NORMAL), so it also stands beside one that does.
+
+Traced: with OpenTelemetry's SDK and a provider that exports nothing, two spans per agent.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
+from unittest.mock import patch
 
 from _bench import Aim, Options, Report, Spread, options
 from langchain_core.language_models import BaseChatModel
@@ -25,6 +28,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, StateGraph
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
 
 from troupe import Team, TeamContext, agent, sequential
 from troupe.agents.scope import RunScope
@@ -42,6 +47,7 @@ UNIT = "ms per agent"
 CHAT = "LangGraph, chat model"
 FULL, NORMAL = (f"LangGraph, AsyncSqliteSaver ({one})" for one in ("FULL", "NORMAL"))
 OURS, PRICED, DURABLE = "ours", "ours, with a price to look up", "ours, SqliteStore, journal, lease (NORMAL)"
+TRACED = "ours, traced"
 
 Go = Callable[[], Awaitable[Any]]
 
@@ -121,12 +127,19 @@ def in_memory() -> dict[str, Go]:
     functions, chat, ours = chain(None), chain(MODEL), team()
     given, asked = {"task": TASK, "done": {}}, {"task": TASK}
     free, priced = TeamContext(models=MODEL), TeamContext(models=InstantModel(named="gpt-5-mini"))
+    provider = TracerProvider()
+
+    async def traced() -> None:
+        with patch.object(trace, "get_tracer_provider", lambda: provider):
+            await completed(ours.ainvoke(asked, context=free))
+
     return {
         "asyncio": plain,
         "LangGraph, functions": lambda: functions.ainvoke(given),
         CHAT: lambda: chat.ainvoke(given),
         OURS: lambda: completed(ours.ainvoke(asked, context=free)),
         PRICED: lambda: completed(ours.ainvoke(asked, context=priced)),
+        TRACED: traced,
     }
 
 
@@ -190,6 +203,7 @@ async def measure(given: Options) -> Report:
     for ours, anchor, limit in (
         (OURS, CHAT, 0.10),
         (PRICED, CHAT, 0.10),
+        (TRACED, OURS, 0.20),
         (DURABLE, FULL, 1.0),
         (DURABLE, NORMAL, 1.0),
     ):

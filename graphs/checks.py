@@ -54,6 +54,8 @@ class Check(ABC):
 
     free: bool = True
     """Whether judging costs no model call."""
+    at_least: float | None = None
+    """The score that is needed, where one is."""
 
     @abstractmethod
     async def judge(self, case: Case, ask: Asks) -> Judgement:
@@ -97,6 +99,11 @@ class Combined(Check):
     def free(self) -> bool:  # type: ignore[override]
         """Whether every part is."""
         return all(part.free for part in self.parts)
+
+    @property
+    def at_least(self) -> float | None:  # type: ignore[override]
+        """The highest that a part needs."""
+        return max((one.at_least for one in self.parts if one.at_least is not None), default=None)
 
     @property
     def words(self) -> str:

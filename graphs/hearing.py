@@ -15,6 +15,7 @@ from langgraph.types import interrupt
 
 from troupe.agents.errors import InputError
 from troupe.agents.journal import Journal, Row, root
+from troupe.agents.spans import waits
 from troupe.graphs.asking import Answer, question_id, read_answer
 from troupe.graphs.node import Here
 
@@ -35,6 +36,7 @@ async def heard(asked: dict[str, Any], state: Any, here: Here) -> Answer:
             given = interrupt(asked)  # also where the answer is known: LangGraph counts them
         except GraphInterrupt:
             if known is None:
+                waits(here.scope, here.path(asked["step"]))
                 raise
             return read_answer(known.received)
         if known is not None:

@@ -192,6 +192,7 @@ class _Hierarchy:
             redo=self._redo(),
             templates=[step.name for step in who.implementation],
             besides={"width": self.width, "reworks": self.reworks, "levels": self._names()},
+            pattern="hierarchical",
         )
         before = [START]
         for level, members in who.managing:

@@ -151,6 +151,7 @@ def mesh(
         context_schema=context_schema,
         templates=[one.name for one in members],
         besides={"hub": lead, "guards": guards, "embeddings": embeddings},
+        pattern="mesh",
     )
     look = {"troupe_kind": "step", "troupe_note": lead.agent.title}
     graph.add_node("hub", Node(work.coordinate, "hub"), metadata=look)

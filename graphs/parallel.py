@@ -180,6 +180,7 @@ class _Parallel:
             redo=again,
             templates=[step.name for _, step in self.shared],
             besides=self._besides(),
+            pattern="parallel",
         )
         for fork in self.forks:
             self._add_fork(graph, fork)

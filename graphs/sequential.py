@@ -85,6 +85,7 @@ def sequential(
         state_schema=state_schema,
         context_schema=context_schema,
         redo={step.name: Redo(START, plan[at:], plan[:at]) for at, step in enumerate(plan)},
+        pattern="sequential",
     )
     add_line(graph, places, "finish")
     graph.add_node("finish", Node(partial(settle, plan), "finish"), metadata={"troupe_kind": "step"})

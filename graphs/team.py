@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
-from troupe.agents.call import restored
+from troupe.agents.call import current, restored
 from troupe.agents.context import TeamContext, find_context
 from troupe.agents.contracts import Deliverable
 from troupe.agents.errors import BuildError, InputError
@@ -27,7 +27,9 @@ from troupe.agents.journal import MemoryJournal
 from troupe.agents.limits import Limits, raising, size
 from troupe.agents.loop import iterate
 from troupe.agents.scope import RunScope
+from troupe.agents.settings import Settings
 from troupe.agents.slots import Slots
+from troupe.agents.spans import continued, stepwise, workflow
 from troupe.agents.text import clean, is_credential
 from troupe.graphs.detached import apart, detached
 from troupe.graphs.flowing.tide import TIDES, Tides
@@ -65,6 +67,7 @@ class TeamGraph(StateGraph[Any, Any, Any, Any]):
         redo: for each step that a turn can be rolled back to, how.
         templates: the names of those steps that others are made of at run time, named after them: "worker.1".
         besides: what else it is made of, by name: a hub, a judge, bounds; a run that is gone on with compares them.
+        pattern: which way of working it is, for traces.
         shown: the graph that is drawn in its place, where edges are not what people want to see.
         waits: whether steps wait for one another inside a superstep.
     """
@@ -81,6 +84,7 @@ class TeamGraph(StateGraph[Any, Any, Any, Any]):
         redo: Mapping[str, Redo] | None = None,
         templates: Sequence[str] = (),
         besides: Mapping[str, Any] | None = None,
+        pattern: str = "",
         shown: StateGraph[Any, Any, Any, Any] | None = None,
         waits: bool = False,
     ) -> None:
@@ -94,6 +98,7 @@ class TeamGraph(StateGraph[Any, Any, Any, Any]):
         self.bound = bound
         self.redo = redo or {}
         self.besides = besides or {}
+        self.pattern = pattern or name
         self.shown = shown
         self.waits = waits
         self.internal = frozenset(own_state.__annotations__) - {"task", "messages"}
@@ -152,20 +157,26 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
             yield from iterate(made)
             return
         input, config = self._enter(input, config, options.get("context"))
-        yield from super().stream(input, config, **options)
+        chunks = super().stream(input, config, **options)
+        yield from stepwise(chunks, span) if (span := self._span(config)) else chunks
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Any:
         """LangGraph's `ainvoke`, with a checked input."""
         input, config = await self._aenter(input, config, options.get("context"))
         made = super().ainvoke(input, config, entered=True, **options)
-        return await (made if _nested(config) else apart(made))
+        with self._span(config) or nullcontext():
+            return await (made if _nested(config) else apart(made))
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> AsyncIterator[Any]:
         """LangGraph's `astream`, with a checked input."""
         if not (entered := options.pop("entered", False)):  # `ainvoke`, which LangGraph makes of this, has done it
             input, config = await self._aenter(input, config, options.get("context"))
         made: Any = super().astream(input, config, **options)
-        async with aclosing(made if entered or _nested(config) else detached(made)) as chunks:
+        if not entered and (span := self._span(config)):
+            made = detached(continued(made, span))
+        elif not entered and not _nested(config):
+            made = detached(made)
+        async with aclosing(made) as chunks:
             async for chunk in chunks:
                 yield chunk
         if self.builder.waits and config is not None and (why := Tides.of(config).drained) is not None:
@@ -209,9 +220,17 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
 
         return {"text/plain": repr(self), "image/svg+xml": svg(Drawing.of(self.get_graph(xray=True)), title=self.name)}
 
+    def _span(self, config: Any) -> AbstractContextManager[Any] | None:
+        """The span of a run that begins here, where somebody wants one."""
+        scope: RunScope = config["configurable"][SCOPE]
+        outer = current.get()
+        inner = outer is not None and outer.scope is scope
+        return workflow(scope, str(self.name), self.builder.pattern, outermost=not inner)
+
     async def _aenter(self, input: Any, config: RunnableConfig | None, context: Any) -> tuple[Any, RunnableConfig]:
-        # Only a folder of prompts of the caller's own is read here; a thread does it while the event loop goes on.
-        if isinstance(context, TeamContext) and context.prompts:
+        # Only a folder of prompts is read here; a thread does it while the event loop goes on.
+        found = _found(context, config)
+        if SCOPE not in _inside(config) and ((found and found.prompts) or Settings.current().prompts):
             return await asyncio.to_thread(self._enter, input, config, context)
         return self._enter(input, config, context)
 
@@ -228,7 +247,7 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
         if runtime:
             origin = f"~{inside.get('__pregel_task_id')}" if origin else f".{merged['metadata'].get('langgraph_step')}"
         if SCOPE not in inside:
-            found = find_context(context) or (find_context(runtime.context) if runtime else None) or TeamContext()
+            found = _found(context, merged) or TeamContext()
             # Nobody can go on with a turn of which there is no checkpoint: its journal ends with it.
             kept = runtime or self.checkpointer not in (None, False) or CHECKPOINTER in inside
             journal = None if kept else MemoryJournal()
@@ -297,6 +316,16 @@ class Team(CompiledStateGraph[Any, Any, Any, Any]):
             raise InputError("The task is empty. Say what is to be done.")
         fields = {name: clean(input[name]) if isinstance(input[name], str) else input[name] for name in own}
         return {**fields, "task": clean(task), "messages": messages}
+
+
+def _inside(config: RunnableConfig | None) -> Mapping[str, Any]:
+    return (config or {}).get("configurable") or {}
+
+
+def _found(context: Any, config: RunnableConfig | None) -> TeamContext | None:
+    """Our context, as it was given here (a server gives a dictionary) or to a host graph."""
+    runtime = _inside(config).get(RUNTIME)
+    return find_context(context) or (find_context(runtime.context) if runtime else None)
 
 
 def within(given: Mapping[str, Any], limits: Limits) -> None:

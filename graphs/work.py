@@ -31,6 +31,8 @@ from troupe.agents.events import Judged, Notice, Progress, StepFinished, StepSta
 from troupe.agents.functions import FunctionAgent, call_function
 from troupe.agents.notes import Notes
 from troupe.agents.race import lost
+from troupe.agents.spans import ended as told_end
+from troupe.agents.spans import evaluation
 from troupe.agents.text import summary
 from troupe.graphs.asking import question
 from troupe.graphs.checks import Case
@@ -263,11 +265,13 @@ async def judge(place: Place, state: Any, here: Here) -> dict[str, Any]:
     case = Case(restored(submitted, step.returns), brief, blamable, here.scope.prompts)
     standing = state.get("verdicts", {}).get(f"{step.name}#{submitted.rounds}")
     checks = here.scope.checks(gate.checks.for_author(step.agent), here.path(step.name))
-    verdict = standing or await checks.judge(case, ask)
-    sent_back = send_backs(step.name, state)
-    # Work that nobody needs any more is not sent back, and no person is asked about it.
-    decision = gate.decide(verdict, sent_back, blamable) if lost() is None else "partial"
-    verdict = verdict.but(decision=decision)
+    with evaluation(here.scope, here.path(step.name), gate.checks.words, gate.checks.at_least) as told:
+        verdict = standing or await checks.judge(case, ask)
+        sent_back = send_backs(step.name, state)
+        # Work that nobody needs any more is not sent back, and no person is asked about it.
+        decision = gate.decide(verdict, sent_back, blamable) if lost() is None else "partial"
+        verdict = verdict.but(decision=decision)
+        told(verdict)
     here.emit(
         Judged(
             at=now(),
@@ -408,9 +412,12 @@ def ending(
     """The end of a turn whose steps ended so; a `reason` of its own keeps it from being completed."""
     status = status_of(ended)
     text = answer(ended)
+    status = "partial" if reason is not None and status == "completed" else status
+    reason = reason_of(ended) if reason is None else reason
+    told_end(here.scope, status, reason)
     update: dict[str, Any] = {
-        "status": "partial" if reason is not None and status == "completed" else status,
-        "reason": reason_of(ended) if reason is None else reason,
+        "status": status,
+        "reason": reason,
         "answer": text,
         "simulated": here.scope.simulated,
     }

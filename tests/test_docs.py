@@ -10,6 +10,7 @@ import types
 from pathlib import Path
 
 import pytest
+from opentelemetry import trace
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -22,6 +23,10 @@ def test_every_block_of_the_page_runs_and_prints_what_it_says(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    # What a page sets up for its process ends with the page.
+    monkeypatch.setattr(
+        trace, "set_tracer_provider", lambda made: monkeypatch.setattr(trace, "get_tracer_provider", lambda: made)
+    )
     module = types.ModuleType("page")  # dataclasses look their module up
     monkeypatch.setitem(sys.modules, "page", module)
     for left_out, code, shown in BLOCK.findall(page.read_text("utf-8")):

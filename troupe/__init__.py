@@ -49,6 +49,12 @@ if TYPE_CHECKING:
     from troupe.doors import resume as resume
     from troupe.doors import rollback as rollback
     from troupe.doors import run as run
+    from troupe.evaluation.cases import EvaluationCase as EvaluationCase
+    from troupe.evaluation.cases import Variant as Variant
+    from troupe.evaluation.evaluating import aevaluate as aevaluate
+    from troupe.evaluation.evaluating import as_target as as_target
+    from troupe.evaluation.evaluating import evaluate as evaluate
+    from troupe.evaluation.report import Evaluation as Evaluation
     from troupe.explaining import aexplain as aexplain
     from troupe.explaining import explain as explain
     from troupe.faults import Fault as Fault
@@ -138,6 +144,9 @@ _MODULES = {
     "graphs.team": ["Team", "TeamGraph"],
     "graphs.workflow": ["Workflow"],
     "doors": ["aresume", "arollback", "arun", "resume", "rollback", "run"],
+    "evaluation.cases": ["EvaluationCase", "Variant"],
+    "evaluation.evaluating": ["aevaluate", "as_target", "evaluate"],
+    "evaluation.report": ["Evaluation"],
     "result": ["Result"],
     "streaming": ["astream", "stream"],
     "replaying": ["replay"],

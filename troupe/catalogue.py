@@ -15,6 +15,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +109,8 @@ def resolve(given: Any, caller: FrameType | None = None) -> Target:
         SettingsError: a reference that cannot be imported.
         BuildError: an object that cannot be run.
     """
+    if isinstance(given, Target):
+        return given
     if isinstance(given, str):
         return _named(given)
     team = as_team(given)
@@ -151,7 +154,7 @@ def _named(name: str) -> Target:
     from troupe.graphs.workflow import Workflow
 
     where, _, attribute = name.rpartition(":")
-    module = _file(Path(where)) if where.endswith(".py") else _module(where)
+    module = _loaded(where)
     try:
         found = getattr(module, attribute)
     except AttributeError:
@@ -164,6 +167,29 @@ def _named(name: str) -> Target:
     found = _meant(found, module, name)
     reference = f"{Path(where).resolve()}:{attribute}" if where.endswith(".py") else name
     return Target(as_team(found), attribute, reference)
+
+
+def function_at(name: str) -> Callable[..., Any]:
+    """A user's function by reference, as it is.
+
+    Raises:
+        UnknownName: there is none of that name; one that a module has imported counts where it is defined.
+        SettingsError: the module cannot be imported.
+    """
+    where, colon, attribute = name.rpartition(":")
+    if not colon:
+        raise SettingsError(f"{name!r} names no function: write file.py:name or package.module:name.")
+    module = _loaded(where)
+    own = {one: value for one, value in vars(module).items() if inspect.isfunction(inspect.unwrap(value))}
+    own = {one: value for one, value in own.items() if value.__module__ == module.__name__}
+    if attribute not in own:
+        raise UnknownName(f"function in {where}", attribute, own)
+    found: Callable[..., Any] = own[attribute]
+    return found
+
+
+def _loaded(where: str) -> ModuleType:
+    return _file(Path(where)) if where.endswith(".py") else _module(where)
 
 
 def _meant(found: Any, module: ModuleType, name: str) -> Any:

@@ -111,6 +111,7 @@ class _Flow:
             besides={"needs": {name: sorted(needs) for name, needs in self.needs.items()}},
             shown=self._shown(),
             waits=True,
+            pattern="workflow",
         )
         ways: Ways = {one: one for one in self.steps}
         graph.add_conditional_edges(START, Choice(self._begin), ways)

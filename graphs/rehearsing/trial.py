@@ -131,6 +131,7 @@ class _Scope(RunScope):
         self.cast = self.models = cast
         self.purse = Purse(self.limits, stage.context.budget)
         self.replies = None
+        self.tracer = None
 
     def checks(self, checks: Any, path: str) -> Any:
         """The same checks as far as agents make them; others are drawn, with one verdict for all of a gate."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer, _msgpack_ext_hook_to_json
 
-from troupe import Team
+from troupe import Team, TeamContext, agent, sequential
+from troupe.agents import scope
+from troupe.agents.settings import Settings
 from troupe.catalogue import CATALOGUE
 
 ROOT = Path(__file__).parent.parent.parent
@@ -60,3 +63,25 @@ def test_assistants_can_show_what_a_graph_takes_and_what_can_be_set(name: str) -
     assert context is not None
     assert {"models", "budget", "deadline", "prompts"} <= set(context["properties"])
     json.dumps([context, team.get_input_jsonschema(), team.get_output_jsonschema()])
+
+
+@pytest.mark.parametrize("given", ["our context", "a dictionary, as the server has it", "the settings"])
+async def test_a_folder_of_prompts_is_never_read_inside_the_event_loop(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Any] = []
+
+    def check(folder: Any) -> None:
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        looked.append(folder)
+
+    monkeypatch.setattr(scope, "check", check)
+    context: Any = {"our context": TeamContext(prompts=str(tmp_path)), "the settings": None}.get(
+        given, {"prompts": str(tmp_path)}
+    )
+    if given == "the settings":
+        monkeypatch.setenv("TROUPE_PROMPTS", str(tmp_path))
+        Settings.refresh()
+    done = await sequential(agent("a", "Work.")).compile().ainvoke({"task": "x"}, context=context)
+    assert done["status"] == "completed" and [str(one) for one in looked] == [str(tmp_path)]

@@ -22,6 +22,8 @@ from troupe import (
     Brief,
     Conflict,
     Deliverable,
+    Evaluation,
+    EvaluationCase,
     Executor,
     Explanation,
     Fault,
@@ -44,6 +46,7 @@ from troupe import (
     TeamGraph,
     TeamState,
     Usage,
+    Variant,
     Verdict,
     Workflow,
     adaptive,
@@ -53,6 +56,7 @@ from troupe import (
     aresume,
     arollback,
     arun,
+    as_target,
     astream,
     check,
     conclusion,
@@ -61,6 +65,7 @@ from troupe import (
     delete,
     each,
     error_log,
+    evaluate,
     explain,
     first,
     gate,
@@ -292,6 +297,17 @@ def adapting(explanation: Explanation) -> None:
     assert_type(explanation.pattern, str)
     assert_type(explanation["mesh"].forecast.seconds, float)
     Bounds(patterns=["swarm"])  # type: ignore[list-item]
+
+
+def evaluated() -> None:
+    told = evaluate(
+        "sequential", ["a haiku", EvaluationCase("x", "y")], [contains("z")], variants={"a": Variant(model="simulated")}
+    )
+    assert_type(told, Evaluation)
+    assert_type(told["a"].score.low, float | None)
+    assert_type(told.rows[0].scores["z"].value, float)
+    assert_type(as_target("sequential")({"task": "x"}), dict[str, Any])
+    Variant(modle="x")  # type: ignore[call-arg]
 
 
 def recovered(result: Result) -> None:

@@ -370,6 +370,43 @@ def runs(
         books.show_run(run, db, as_json)
 
 
+@app.command("eval", rich_help_panel=LOOK)
+def evaluate(
+    cases: Annotated[
+        Path,
+        typer.Argument(metavar="CASES.yaml", help="Tasks, what is expected, and checks.", show_default=False),
+    ],
+    variants: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VARIANT",
+            help="What is compared, again and again: a name of the file's variants, or TEAM [model=SPEC] "
+            "[prompts=DIR]; by default all of the file's.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the evaluation; under the same one it goes on.")
+    ] = None,
+    model: Model = None,
+    judge: Annotated[
+        str | None, typer.Option(metavar="SPEC", help="The model that reviews, alike for all variants.")
+    ] = None,
+    budget: Annotated[float | None, typer.Option(metavar="USD", min=0, help="The most that each run may cost.")] = None,
+    deadline: Annotated[float | None, typer.Option(metavar="SECONDS", help="The longest that each may take.")] = None,
+    at_once: Annotated[int, typer.Option(metavar="N", min=1, help="How many runs are under way at once.")] = 4,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Run teams on cases, score their answers, and compare them. Interrupted, the same command goes on.
+
+    Exits with 0 where every run completed and was judged, whatever its score, and else with 3.
+    """
+    from troupe.cli import evaluating
+
+    bounds = {"budget": budget, "deadline": deadline, "at_once": at_once}
+    evaluating.show(cases, variants or [], name, {"model": model, "judge": judge, "db": db, **bounds}, as_json)
+
+
 @app.command(rich_help_panel=KEEP)
 def delete(run: RunId, yes: Yes = False, db: Db = None, as_json: Json = False) -> None:
     """Delete a run, and all that was recorded of it. One that is being worked on stays."""

@@ -1,0 +1,1 @@
+"""Evaluating teams: cases, scorers, variants, and a table of score, USD and seconds with intervals."""
