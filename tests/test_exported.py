@@ -29,6 +29,7 @@ NAMES = [
     "Reason",
     "Recovery",
     "Result",
+    "RunView",
     "Role",
     "SettingsError",
     "SimulatedChatModel",
@@ -50,6 +51,7 @@ NAMES = [
     "arollback",
     "arun",
     "astream",
+    "aview",
     "check",
     "conclusion",
     "contains",
@@ -77,6 +79,7 @@ NAMES = [
     "scripted",
     "sequential",
     "stream",
+    "view_of",
     "within",
 ]
 

@@ -76,6 +76,8 @@ if TYPE_CHECKING:
     from troupe.graphs.step import Step as Step
     from troupe.graphs.team import Team as Team
     from troupe.graphs.team import TeamGraph as TeamGraph
+    from troupe.looking import aview as aview
+    from troupe.looking import view_of as view_of
     from troupe.replaying import replay as replay
     from troupe.result import Result as Result
     from troupe.retention import adelete as adelete
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
     from troupe.retention import prune as prune
     from troupe.streaming import astream as astream
     from troupe.streaming import stream as stream
+    from troupe.view.runview import RunView as RunView
 
 _MODULES = {
     "agents.agent": ["Agent"],
@@ -119,6 +122,8 @@ _MODULES = {
     "doors": ["aresume", "arollback", "arun", "resume", "rollback", "run"],
     "result": ["Result"],
     "streaming": ["astream", "stream"],
+    "looking": ["aview", "view_of"],
+    "view.runview": ["RunView"],
     "replaying": ["replay"],
     "faults": ["Fault", "aerror_log", "error_log"],
     "retention": ["adelete", "aprune", "delete", "prune"],

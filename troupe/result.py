@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_jsonable_python
 
-from troupe.agents.contracts import NO_USAGE, Deliverable, Reason, RunStatus, Usage
+from troupe.agents.contracts import NO_USAGE, Deliverable, Judgement, Reason, RunStatus, Usage
 from troupe.agents.errors import NotCompleted
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Result:
         redo: the step to roll back to, so that what failed is tried again; None where nothing failed or can be.
         record: what the pattern itself kept, by name and id: `conflicts`, `assignments`, `criteria`, ...
         simulated: whether no real model was called.
+        verdicts: what gates, and people in their place, said of which version: by `step#round`.
     """
 
     run: str
@@ -65,6 +66,7 @@ class Result:
     record: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     simulated: bool = True
     turn: int = 1
+    verdicts: Mapping[str, Judgement] = field(default_factory=dict)
 
     def __getitem__(self, step: str) -> Deliverable:
         """The deliverable of a step, `outer/inner` for one inside a nested graph."""
@@ -115,6 +117,10 @@ class Result:
             ],
             "redo": self.redo,
             "record": to_jsonable_python(self.record),
+            "verdicts": {
+                name: one.model_dump(mode="json", exclude={"usage", "limit", "final"})
+                for name, one in self.verdicts.items()
+            },
             "simulated": self.simulated,
         }
 

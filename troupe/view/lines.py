@@ -6,16 +6,20 @@ import time
 
 from troupe.agents.contracts import TURNED_TO
 from troupe.agents.events import (
+    Answered,
     Attempt,
     Event,
     Judged,
     Notice,
     Progress,
+    Recovered,
+    Requested,
     Rerouted,
     RunFinished,
     RunStarted,
     StepFinished,
     StepStarted,
+    Superseded,
     Token,
     Waiting,
 )
@@ -46,7 +50,7 @@ def line_of(event: Event) -> str | None:
 
 def _said(event: Event) -> str | None:
     match event:
-        case Token():
+        case Token() | Requested() | Recovered():
             return None
         case RunStarted():
             return begun(event)
@@ -65,6 +69,10 @@ def _said(event: Event) -> str | None:
             return finished(event)
         case Progress():
             return f"{event.done} of {counted(event.total, 'step')}, {duration(event.seconds)}, {money(event.usd)}"
+        case Superseded():
+            return f"round {event.round} is not built on any more"
+        case Answered():
+            return f"{event.by} answered: {f'{event.answer}: {event.text}' if event.text else event.answer}"
         case Waiting():
             return f"waiting for a person: {event.question}"
         case Notice():
