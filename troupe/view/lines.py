@@ -23,6 +23,7 @@ from troupe.agents.events import (
     Token,
     Waiting,
 )
+from troupe.view.runview import Said
 from troupe.view.words import counted, duration, line, money
 
 _DECISIONS = {
@@ -91,7 +92,7 @@ def begun(event: RunStarted) -> str:
     return f"{event.workflow} {what}, run {event.run}{turn}{simulated}"
 
 
-def judged(event: Judged) -> str:
+def judged(event: Judged | Said) -> str:
     """A verdict in words, with what followed from it."""
     score = "" if event.score is None else f", score {event.score:.2f}"
     said = f": {event.feedback}" if event.feedback and not event.passed else ""

@@ -34,17 +34,15 @@ from troupe.agents.events import (
     Superseded,
     Waiting,
 )
+from troupe.graphs.drawing.states import State
 from troupe.result import Question, Result, flat
 from troupe.view.intervals import Interval, critical_path, intervals
-
-State = Literal["pending", "running", "accepted", "reworked", "partial", "failed", "skipped", "superseded", "waiting"]
-"""How a step stands. `reworked`: sent back by its gate, and not begun again yet; what is at its gate is `running`."""
 
 STATES: dict[State, str] = {
     "pending": "○", "running": "●", "accepted": "✓", "reworked": "↻", "partial": "◐", "failed": "✕", "skipped": "–",
     "superseded": "↶", "waiting": "‖",
 }  # fmt: skip
-"""Every state and its sign."""
+"""How a step stands, and its sign. `reworked` is sent back and not begun again yet; at its gate it is `running`."""
 
 _JUDGED: dict[Decision, State] = {
     "pass": "accepted", "partial": "partial", "fail": "failed", "rework": "reworked", "again": "reworked",
@@ -104,7 +102,7 @@ class Said:
     round: int
     passed: bool
     score: float | None
-    decision: str
+    decision: Decision
     by: str
     feedback: str
     findings: tuple[str, ...] = ()

@@ -1,0 +1,152 @@
+"""A run as a picture: the team's graph with how every step stands; or, without its graph, what was built on what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from troupe.graphs.drawing import Arrow, Card, Drawing, Look, dressed, folded, svg
+from troupe.graphs.drawing.states import State, summed
+from troupe.graphs.team import Team, TeamGraph
+from troupe.view.runview import RunView, StepView
+from troupe.view.words import duration, line, money
+
+_GATE: dict[str, tuple[State, str]] = {
+    "pass": ("accepted", "passed"),
+    "rework": ("reworked", "sent back"),
+    "rollback": ("superseded", "rolled back"),
+    "ask": ("waiting", "a person is asked"),
+    "partial": ("partial", "not passed"),
+    "fail": ("failed", "not passed"),
+    "again": ("reworked", "again"),
+    "adapt": ("reworked", "in another way"),
+}
+
+
+def graph_of(team: Team | TeamGraph) -> Drawing:
+    """A team's graph, opened as far as it goes."""
+    app = team if isinstance(team, Team) else team.compile()
+    return Drawing.of(app.get_graph(xray=True))
+
+
+def flow(view: RunView) -> Drawing:
+    """What was built on what: the steps as they came, those that were planned on the way included."""
+    own = [step for step in view.steps.values() if not step.outer]
+    inside = {step.outer.partition("/")[0] for step in view.steps.values() if step.outer}
+    names = {step.path for step in own}
+    cards = [
+        Card(step.path, line(step.name, 60), "frame" if step.path in inside else "step", _author(step)) for step in own
+    ]
+    arrows = [Arrow(source, step.path) for step in own for source in step.sources if source in names]
+    for package in view.record.get("packages", {}).values():  # what managers gave out
+        if package.by in names and package.step in names:
+            arrows.append(Arrow(package.by, package.step))
+    return dressed(Drawing(tuple(cards), tuple(dict.fromkeys(arrows))), {step.path: look(step, view) for step in own})
+
+
+def on_graph(view: RunView, drawing: Drawing) -> Drawing:
+    """The graph with how every card of it stands.
+
+    A step that was made at run time, as `worker.2`, is shown on the card of what it was made of, with the others.
+    """
+    steps = view.steps
+    by_template: dict[str, list[StepView]] = {}
+    for path, step in steps.items():
+        template, _, number = path.rpartition(".")
+        if number.isdecimal():
+            by_template.setdefault(template, []).append(step)
+    looks: dict[str, Look] = {}
+    for card in (*drawing.cards, *drawing.frames):
+        path = _path(card.id)
+        if card.kind == "gate" and not path.endswith((".gate", ".align")):
+            continue
+        if card.kind in ("gate", "ask"):
+            found = [*filter(None, [steps.get(path.rpartition(".")[0])]), *by_template.get(path.rpartition(".")[0], ())]
+            given = _gate(found) if card.kind == "gate" else _person(found)
+        elif path in steps:
+            given = look(steps[path], view)
+        elif path in by_template:
+            given = _several(by_template[path], view)
+        else:
+            given = None
+        if given is not None:
+            looks[card.id] = given
+    return dressed(drawing, looks)
+
+
+def picture(
+    view: RunView,
+    team: Team | TeamGraph | Drawing | None = None,
+    *,
+    title: str = "",
+    fold: Iterable[str] | str = (),
+) -> str:
+    """A run as one self-contained SVG without a script.
+
+    Args:
+        view: the run.
+        team: what ran, or its drawing; without it the picture shows what was built on what.
+        title: of the picture; the run's own by default.
+        fold: frames that are shown as one card, or `"all"`.
+    """
+    drawing = drawn(view, team, fold)
+    return svg(drawing, title=title or f"{view.workflow} {view.run}: {view.status}")
+
+
+def drawn(view: RunView, team: Team | TeamGraph | Drawing | None = None, fold: Iterable[str] | str = ()) -> Drawing:
+    """The drawing that `picture` paints."""
+    graph = graph_of(team) if isinstance(team, Team | TeamGraph) else team
+    drawing = flow(view) if graph is None else on_graph(view, graph)
+    return folded(drawing, fold) if fold else drawing
+
+
+def look(step: StepView, view: RunView) -> Look:
+    """How a step stands, in a word and figures."""
+    word = "at its gate" if step.reviewing else step.state
+    again = f", round {step.round}" if step.round > 1 else ""
+    tries = sum(one.round == step.round for one in step.attempts)
+    facts = [f"{tries} attempts"] if tries > 1 else []
+    facts += [f"{step.score:.2f}"] if step.score is not None else []
+    facts += [duration(step.seconds(view.last))] if step.started is not None else []
+    usd = view.used(step.path)["usd"]
+    facts += [money(usd)] if usd != 0 else []
+    return Look(step.state, " · ".join(facts), word + again)
+
+
+def _several(steps: list[StepView], view: RunView) -> Look:
+    state = summed(step.state for step in steps)
+    done = sum(step.settled for step in steps)
+    usd: float | None = 0.0
+    for step in steps:
+        used = view.used(step.path)["usd"]
+        usd = None if usd is None or used is None else usd + used
+    return Look(state, money(usd) if usd != 0 else "", f"{done} of {len(steps)} done")
+
+
+def _gate(steps: list[StepView]) -> Look | None:
+    if any(step.reviewing for step in steps):
+        return Look("running", word="judging")
+    said = [step.verdicts[-1] for step in steps if step.verdicts]
+    if not said:
+        return None
+    last = said[-1]
+    state, word = _GATE[last.decision]
+    return Look(state, word=word if last.score is None else f"{word}, {last.score:.2f}")
+
+
+def _person(steps: list[StepView]) -> Look | None:
+    return Look("waiting", word="is asked") if any(step.state == "waiting" for step in steps) else None
+
+
+def _author(step: StepView) -> str:
+    return "" if step.agent == step.name else line(step.agent, 60)
+
+
+def _path(card: str) -> str:
+    """The path of the step that a card stands for: what a loop of its own lies around has its name twice."""
+    parts: list[str] = []
+    for part in card.split(":"):
+        if not parts or parts[-1] != part:
+            parts.append(part)
+    if len(parts) > 1 and parts[-1].startswith(f"{parts[-2]}."):  # the gate in a step's own loop
+        parts.pop(-2)
+    return "/".join(parts)
