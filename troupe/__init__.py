@@ -76,7 +76,9 @@ if TYPE_CHECKING:
     from troupe.graphs.step import Step as Step
     from troupe.graphs.team import Team as Team
     from troupe.graphs.team import TeamGraph as TeamGraph
+    from troupe.looking import areport as areport
     from troupe.looking import aview as aview
+    from troupe.looking import report as report
     from troupe.looking import view_of as view_of
     from troupe.replaying import replay as replay
     from troupe.result import Result as Result
@@ -122,7 +124,7 @@ _MODULES = {
     "doors": ["aresume", "arollback", "arun", "resume", "rollback", "run"],
     "result": ["Result"],
     "streaming": ["astream", "stream"],
-    "looking": ["aview", "view_of"],
+    "looking": ["areport", "aview", "report", "view_of"],
     "view.runview": ["RunView"],
     "replaying": ["replay"],
     "faults": ["Fault", "aerror_log", "error_log"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -11,7 +12,7 @@ from urllib.parse import quote
 
 from troupe.agents.contracts import NO_USAGE as _NOTHING
 from troupe.agents.contracts import Decision, Deliverable, Judgement, Reason
-from troupe.agents.errors import StoreError, TroupeError
+from troupe.agents.errors import SettingsError, StoreError, TroupeError, UnknownRun
 from troupe.agents.events import (
     Answered,
     Attempt,
@@ -40,6 +41,8 @@ from troupe.result import Result, flat
 from troupe.store.base import Store
 from troupe.store.turns import Turn
 from troupe.underway import planned
+from troupe.view.picture import graph_of
+from troupe.view.report import page
 from troupe.view.runview import RunView
 
 
@@ -68,24 +71,71 @@ async def aview(
         last = await store.last(name)
         number = turn or (last.turn if isinstance(run, str) else run.turn)
         chosen = next((one for one in await store.turns(name) if one.turn == number), last)
-        steps: tuple[Planned, ...] = ()
+        steps, drawing = tuple[Planned, ...](), None
         result = await recorded(store, chosen)
         if chosen.turn == last.turn:
             try:
                 result = await ainspect(name, target=target, db=store)
-                steps = planned(resolve(target if target is not None else chosen.reference).team)
+                team = resolve(target if target is not None else chosen.reference).team
+                steps, drawing = planned(team), graph_of(team)
             except StoreError:
                 raise
             except TroupeError:  # what ran cannot be imported here: the journal holds what it holds
                 result = run if isinstance(run, Result) else result
         rows = await store.rows(f"{root_of(chosen)}/")
     view = RunView()
+    view.drawing = drawing
     for event in events_of(chosen, rows, result, steps):
         view(event)
     view.settle(result)
     if result.status != "running":
         view.ended = chosen.finished or view.last
     return view
+
+
+def report(run: RunView | Result | str, path: str | Path, **options: Any) -> Path:
+    """Write a run into one HTML file that needs nothing else; see `areport`."""
+    return run_sync(areport(run, path, **options))
+
+
+async def areport(
+    run: RunView | Result | str,
+    path: str | Path,
+    *,
+    db: str | Path | Store | None = None,
+    target: Any = None,
+    turn: int | None = None,
+) -> Path:
+    """Write a run into one HTML file that needs nothing else, as it stands: graph, timeline, costs, verdicts, words.
+
+    Args:
+        run: its id, its result, or a view of it.
+        path: the file; one that is there is written over.
+        db, target, turn: see `aview`.
+
+    Returns:
+        The file.
+
+    Raises:
+        UnknownRun: no such run.
+        SettingsError: the file cannot be written.
+    """
+    if isinstance(run, RunView):
+        view = run
+    else:
+        try:
+            view = await aview(run, db=db, target=target, turn=turn)
+        except UnknownRun:
+            if isinstance(run, str):
+                raise
+            view = RunView(run.run)  # it was kept nowhere
+            view.settle(run)
+    file = Path(path)
+    try:
+        await asyncio.to_thread(file.write_text, page(view), "utf-8")
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be written: {error}.") from None
+    return file
 
 
 def root_of(turn: Turn) -> str:

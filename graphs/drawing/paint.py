@@ -7,7 +7,7 @@ from html import escape
 
 from troupe.graphs.drawing.cards import Card, Drawing, plain
 from troupe.graphs.drawing.layout import layout
-from troupe.graphs.drawing.measure import LABEL, NOTE, WORD, shorten, width
+from troupe.graphs.drawing.measure import BOLD, LABEL, NOTE, WORD, shorten, width
 from troupe.graphs.drawing.places import Box, Direction, Layout
 from troupe.graphs.drawing.states import COLOURS, MARKS
 from troupe.graphs.drawing.strokes import strokes
@@ -153,7 +153,7 @@ def _card(card: Card, box: Box) -> str:
     if card.kind == "frame":  # a card on a card: a whole graph lies behind it
         parts.append(_rect("frame", Box(box.x + 3, box.y + 3, box.width - 6, box.height - 6), 6))
     lines = [("note", card.note)] * bool(card.note) + [("said", card.said)] * bool(card.state)
-    lines += [("note", card.facts)] * bool(card.facts)
+    lines += [("note facts", card.facts)] * bool(card.facts)
     at = y - 7.5 * len(lines) + (0.5 if lines else 0.0)
     if kind in _SIGNS:
         parts.append(_sign(kind, box.x + 16, y))
@@ -162,8 +162,8 @@ def _card(card: Card, box: Box) -> str:
     for style, text in lines:
         at += 15
         if style == "said":
-            wide = min(width(text, NOTE), room - 16)
-            parts.append(f'<path class="mark" d="M{x - wide / 2 - 2:g} {at:g}{MARKS[card.state]}"/>')
+            wide = min(width(text, NOTE) * BOLD, room - 16)
+            parts.append(f'<path class="mark" d="M{x - wide / 2 - 3:.1f} {at:g}{MARKS[card.state]}"/>')
             parts.append(_text("said", text, NOTE, x + 8, at, room - 14))
         else:
             parts.append(_text(style, text, NOTE, x, at, room))

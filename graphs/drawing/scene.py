@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from troupe.graphs.drawing.cards import Card, Drawing
-from troupe.graphs.drawing.measure import LABEL, NOTE, WORD, WORD_HEIGHT, WORD_WIDEST, width
+from troupe.graphs.drawing.measure import BOLD, LABEL, NOTE, WORD, WORD_HEIGHT, WORD_WIDEST, width
 from troupe.graphs.drawing.places import Direction
 
 _CARD_WIDEST = 190.0
@@ -27,7 +27,7 @@ class Scene:
         self.breadths: dict[str, float] = defaultdict(lambda: 84.0)  # a column of cards of a kind has straight sides
         for card in drawing.cards:
             room = 44 if card.kind in ("ask", "gate") else 28
-            more = max(width(card.note, NOTE), width(card.said, NOTE) + 18, width(card.facts, NOTE))
+            more = max(width(card.note, NOTE), width(card.said, NOTE) * BOLD + 20, width(card.facts, NOTE))
             need = max(width(card.label, LABEL), more) + room
             self.breadths[card.kind] = min(max(self.breadths[card.kind], need), _CARD_WIDEST)
 

@@ -39,7 +39,7 @@ from troupe.agents.events import Event
 
 CLOCKS = {
     "started", "ended", "last", "seconds", "at", "judged", "asked", "answered", "wait", "expires", "intervals",
-    "critical", "note", "notices",
+    "critical", "note", "notices", "history",
 }  # fmt: skip
 """What may differ by milliseconds, or is only heard while it happens."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from troupe.agents.contracts import TURNED_TO
 from troupe.agents.events import (
@@ -23,8 +24,10 @@ from troupe.agents.events import (
     Token,
     Waiting,
 )
-from troupe.view.runview import Said
 from troupe.view.words import counted, duration, line, money
+
+if TYPE_CHECKING:
+    from troupe.view.runview import Said
 
 _DECISIONS = {
     "pass": ("passed", ""),
@@ -42,14 +45,15 @@ def line_of(event: Event) -> str | None:
     >>> line_of(Notice(at=0.0, path="draft", text="No price is known.")).partition("  ")[2]
     'draft: No price is known.'
     """
-    said = _said(event)
+    said = said_of(event)
     if said is None:
         return None
     clock = time.strftime("%H:%M:%S", time.localtime(event.at))
     return f"{clock}  " + line(f"{event.path}: {said}" if event.path else said)
 
 
-def _said(event: Event) -> str | None:
+def said_of(event: Event) -> str | None:
+    """The event in words, without its time and step; None for what is told by something else."""
     match event:
         case Token() | Requested() | Recovered():
             return None

@@ -10,7 +10,7 @@ from troupe.graphs.team import Team, TeamGraph
 from troupe.view.runview import RunView, StepView
 from troupe.view.words import duration, line, money
 
-_GATE: dict[str, tuple[State, str]] = {
+GATES: dict[str, tuple[State, str]] = {
     "pass": ("accepted", "passed"),
     "rework": ("reworked", "sent back"),
     "rollback": ("superseded", "rolled back"),
@@ -56,7 +56,7 @@ def on_graph(view: RunView, drawing: Drawing) -> Drawing:
             by_template.setdefault(template, []).append(step)
     looks: dict[str, Look] = {}
     for card in (*drawing.cards, *drawing.frames):
-        path = _path(card.id)
+        path = path_of(card.id)
         if card.kind == "gate" and not path.endswith((".gate", ".align")):
             continue
         if card.kind in ("gate", "ask"):
@@ -84,7 +84,8 @@ def picture(
 
     Args:
         view: the run.
-        team: what ran, or its drawing; without it the picture shows what was built on what.
+        team: what ran, or its drawing, where the view does not know it; where nobody does, the picture shows what was
+            built on what.
         title: of the picture; the run's own by default.
         fold: frames that are shown as one card, or `"all"`.
     """
@@ -94,7 +95,7 @@ def picture(
 
 def drawn(view: RunView, team: Team | TeamGraph | Drawing | None = None, fold: Iterable[str] | str = ()) -> Drawing:
     """The drawing that `picture` paints."""
-    graph = graph_of(team) if isinstance(team, Team | TeamGraph) else team
+    graph = graph_of(team) if isinstance(team, Team | TeamGraph) else team or view.drawing
     drawing = flow(view) if graph is None else on_graph(view, graph)
     return folded(drawing, fold) if fold else drawing
 
@@ -129,7 +130,7 @@ def _gate(steps: list[StepView]) -> Look | None:
     if not said:
         return None
     last = said[-1]
-    state, word = _GATE[last.decision]
+    state, word = GATES[last.decision]
     return Look(state, word=word if last.score is None else f"{word}, {last.score:.2f}")
 
 
@@ -141,7 +142,7 @@ def _author(step: StepView) -> str:
     return "" if step.agent == step.name else line(step.agent, 60)
 
 
-def _path(card: str) -> str:
+def path_of(card: str) -> str:
     """The path of the step that a card stands for: what a loop of its own lies around has its name twice."""
     parts: list[str] = []
     for part in card.split(":"):

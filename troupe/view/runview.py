@@ -34,9 +34,12 @@ from troupe.agents.events import (
     Superseded,
     Waiting,
 )
+from troupe.graphs.drawing import Drawing
 from troupe.graphs.drawing.states import State
 from troupe.result import Question, Result, flat
 from troupe.view.intervals import Interval, critical_path, intervals
+from troupe.view.lines import said_of
+from troupe.view.words import line
 
 STATES: dict[State, str] = {
     "pending": "○", "running": "●", "accepted": "✓", "reworked": "↻", "partial": "◐", "failed": "✕", "skipped": "–",
@@ -126,6 +129,17 @@ class Fault:
 
 
 @dataclass(slots=True)
+class Moment:
+    """Something that happened, in words, and the states that steps were in from then on."""
+
+    at: float
+    path: str
+    text: str
+    states: dict[str, tuple[State, bool]] = field(default_factory=dict)
+    """By path: the state, and whether its gate was at work."""
+
+
+@dataclass(slots=True)
 class Word:
     """A question to a person, and its answer."""
 
@@ -197,10 +211,12 @@ class RunView:
         run: the run's id, where it is known before the run begins.
 
     Attributes:
+        drawing: the team's graph, where it is known.
         steps: by path, in the order of the team, nested ones after the one they are part of.
         requests: every request of a model.
         words: questions to people by id, with their answers.
         faults: failed attempts, with what recovered them.
+        history: what happened, in words.
         record: what the pattern kept besides: `conflicts`, `escalations`, `assignments`, ...
 
     >>> from troupe import agent, run, scripted
@@ -212,6 +228,7 @@ class RunView:
 
     def __init__(self, run: str = "") -> None:
         self._lock = threading.RLock()
+        self.drawing: Drawing | None = None
         self._begin(run, "", "", 1, True)
 
     def _begin(self, run: str, workflow: str, task: str, turn: int, simulated: bool) -> None:
@@ -233,6 +250,8 @@ class RunView:
         self.estimated = False
         self._steps: dict[str, StepView] = {}
         self._planned: list[str] = []
+        self.history: list[Moment] = []
+        self._stood: dict[str, tuple[State, bool]] = {}
 
     # --- what happens ---
 
@@ -242,6 +261,20 @@ class RunView:
             if not isinstance(event, RunStarted) or not event.resumed:
                 self.last = max(self.last, event.at) if not isinstance(event, RunStarted) else event.at
             self._take(event)
+            self._remember(event)
+
+    def _remember(self, event: Event) -> None:
+        """Write down what changed."""
+        whole = isinstance(event, RunStarted | RunFinished)
+        paths = list(self._steps) if whole else [event.path] if event.path in self._steps else []
+        changed = {}
+        for path in paths:
+            stands = self._steps[path].state, self._steps[path].reviewing
+            if self._stood.get(path) != stands:
+                changed[path] = self._stood[path] = stands
+        said = None if isinstance(event, Progress) else said_of(event)
+        if said is not None or changed:
+            self.history.append(Moment(event.at, event.path, line(said or ""), changed))
 
     def _take(self, event: Event) -> None:
         match event:
@@ -449,7 +482,8 @@ class RunView:
     def _settled(self, step: StepView, done: Deliverable) -> None:
         if done.status != "submitted" and not (step.state == "running" and self.status == "running"):
             self._stand(step, done.status)
-        step.agent, step.round, step.score = done.agent or step.agent, done.rounds, done.score
+        step.agent = step.name if done.parts else done.agent or step.agent  # of a team, its last author says little
+        step.round, step.score = done.rounds, done.score
         step.content, step.summary = done.content, done.summary
         step.reason = done.reason.message if done.reason is not None else ""
         step.sources, step.required = done.sources or step.sources, done.required
@@ -461,13 +495,18 @@ class RunView:
     def steps(self) -> dict[str, StepView]:
         """Every step by path: planned ones in their order, others as they began, nested ones after their outer one."""
         with self._lock:
-            planned = {name: at for at, name in enumerate(self._planned)}
-            late = float("inf")
+            planned = {name: float(at) for at, name in enumerate(self._planned)}
+            begun = [(self._began(name), at) for name, at in planned.items()]
+
+            def rank(path: str) -> float:
+                """Behind whatever of the plan had begun before it, where it was not planned."""
+                before = [at for began, at in begun if began <= self._began(path)]
+                return planned[path] if path in planned else max(before, default=-1.0) + 0.5
 
             def place(path: str) -> list[tuple[float, float, str]]:
                 parts = path.split("/")
                 every = ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
-                return [(planned.get(one, late), self._began(one), one) for one in every]
+                return [(rank(one), self._began(one), one) for one in every]
 
             return {path: self._steps[path] for path in sorted(self._steps, key=place)}
 
@@ -549,6 +588,7 @@ class RunView:
                 "approvals": [asdict(one) for one in self.words.values()],
                 "faults": [asdict(one) for one in sorted(self.faults, key=lambda one: one.at)],
                 "notices": [{"at": at, "step": path, "text": text} for at, path, text in self.notices],
+                "history": [asdict(one) for one in self.history],
                 "record": {
                     name: _kept(kept)
                     for name, kept in self.record.items()
