@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from troupe.agents.contracts import Decision, FailureKind, How, RunStatus, Status
@@ -45,6 +45,12 @@ class RunStarted(Event):
     task: str = ""
     steps: tuple[Planned, ...] = ()
     """Those that are known of before they begin."""
+    standing: Any = field(default=None, repr=False, compare=False)
+    """Of a turn that goes on, the `Result` so far; it is no part of the event as plain data."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The event as plain data."""
+        return _without(self, "standing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +240,12 @@ class RunFinished(Event):
 
     def to_json(self) -> dict[str, Any]:
         """The event as plain data."""
-        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "result"}
+        return _without(self, "result")
+
+
+def _without(event: Event, name: str) -> dict[str, Any]:
+    """An event as plain data, without a field that is none."""
+    return {key: value for key, value in asdict(replace(event, **{name: None})).items() if key != name}
 
 
 Listener = Callable[[Event], Any]

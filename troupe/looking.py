@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from troupe.agents.contracts import NO_USAGE as _NOTHING
 from troupe.agents.contracts import Decision, Deliverable, Judgement, Reason
-from troupe.agents.errors import SettingsError, StoreError, TroupeError, UnknownRun
+from troupe.agents.errors import InputError, SettingsError, StoreError, TroupeError, UnknownRun
 from troupe.agents.events import (
     Answered,
     Attempt,
@@ -44,6 +44,7 @@ from troupe.underway import planned
 from troupe.view.picture import graph_of
 from troupe.view.report import page
 from troupe.view.runview import RunView
+from troupe.view.words import counted
 
 
 def view_of(run: Result | str, **options: Any) -> RunView:
@@ -70,7 +71,9 @@ async def aview(
         store = books.kept
         last = await store.last(name)
         number = turn or (last.turn if isinstance(run, str) else run.turn)
-        chosen = next((one for one in await store.turns(name) if one.turn == number), last)
+        chosen = next((one for one in await store.turns(name) if one.turn == number), None)
+        if chosen is None:
+            raise InputError(f"Run {name} has {counted(last.turn, 'turn')} and no turn {number}.")
         steps, drawing = tuple[Planned, ...](), None
         result = await recorded(store, chosen)
         if chosen.turn == last.turn:

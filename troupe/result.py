@@ -91,6 +91,24 @@ class Result:
         why = self.reason.message if self.reason else "; ".join(one.question for one in self.waiting)
         raise NotCompleted(f"Run {self.run} is {self.status}: {why or 'no reason was recorded'}")
 
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """What a notebook shows: what was built on what, and how it ended."""
+        from troupe.graphs.drawing import Built, Look, flow, svg
+        from troupe.graphs.drawing.states import MARKS
+
+        built, lines = list[Built](), list[str]()
+        for name, one in self.deliverables.items():
+            facts = [f"round {one.rounds}"] if one.rounds > 1 else []
+            facts += [f"{one.score:.2f}"] if one.score is not None else []
+            state: Any = one.status if one.status in MARKS else "running"
+            note = "" if one.agent == name or one.parts else one.agent
+            built.append(Built(name, note, one.sources, Look(state, " · ".join(facts)), bool(one.parts)))
+            lines.append(f"{name}: {', '.join([one.status, *facts])}")
+        why = f": {self.reason.message}" if self.reason else ""
+        said = f"{self.workflow} {self.run} {self.status}{' (simulated)' if self.simulated else ''}{why}"
+        picture = svg(flow(built), title=f"{self.workflow} {self.run}", caption=said)
+        return {"text/plain": "\n".join([said, *lines]), "image/svg+xml": picture}
+
     def to_json(self) -> dict[str, Any]:
         """The result as plain data; the command line's `--json`."""
         return {

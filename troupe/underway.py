@@ -86,6 +86,7 @@ class Underway:
             if self.store is None:  # only the caller's own saver knows how many turns there were
                 self.turn = replace(self.turn, turn=before + 1)
             self.scope.advance = self.turn.turn - before
+        standing = await self.result("running", None) if resumed and self.context.listeners else None
         self._tell(
             RunStarted(
                 at=time.time(),
@@ -97,6 +98,7 @@ class Underway:
                 resumed=resumed,
                 task=self.turn.task,
                 steps=planned(self.team),
+                standing=standing,
             )
         )
         if self.context.budget is not None and not self.scope.simulated:

@@ -74,8 +74,8 @@ _SIGNS = {  # a dot; a dot in a ring; a diamond; somebody's head and shoulders
 }
 
 
-def svg(drawing: Drawing, *, title: str = "", direction: Direction | None = None) -> str:
-    """The drawing as one self-contained SVG.
+def svg(drawing: Drawing, *, title: str = "", direction: Direction | None = None, caption: str = "") -> str:
+    """The drawing as one self-contained SVG, with a line of words below it where there is a `caption`.
 
     >>> from troupe.graphs.drawing import Arrow
     >>> drawing = Drawing((Card("a", "write"), Card("b", "check", "gate")), (Arrow("a", "b"),))
@@ -86,8 +86,11 @@ def svg(drawing: Drawing, *, title: str = "", direction: Direction | None = None
     """
     plan = layout(drawing, direction)
     style = _CSS + (_STATED if any(card.state for card in (*drawing.cards, *drawing.frames)) else "")
-    page = f'width="{plan.width:g}" height="{plan.height:g}"'
-    view = f'viewBox="0 0 {plan.width:g} {plan.height:g}"'
+    wide = max(plan.width, min(width(caption, NOTE) + 32, 480.0)) if caption else plan.width
+    high = plan.height + (22 if caption else 0)
+    page = f'width="{wide:g}" height="{high:g}"'
+    view = f'viewBox="0 0 {wide:g} {high:g}"'
+    below = [_text("note title", caption, NOTE, 16, plan.height + 4, wide - 24)] if caption else []
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" class="troupe" role="img" {page} {view}>',
@@ -99,6 +102,7 @@ def svg(drawing: Drawing, *, title: str = "", direction: Direction | None = None
             *strokes(plan.routes),
             *(_card(card, plan.boxes[card.id]) for card in drawing.cards),
             *_words(plan),
+            *below,
             "</svg>",
         ]
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from troupe.graphs.drawing import Arrow, Card, Drawing, Look, dressed, folded, svg
+from troupe.graphs.drawing import Built, Drawing, Look, dressed, folded, svg
+from troupe.graphs.drawing import flow as built_on
 from troupe.graphs.drawing.states import State, summed
 from troupe.graphs.team import Team, TeamGraph
 from troupe.view.runview import RunView, StepView
@@ -30,17 +31,19 @@ def graph_of(team: Team | TeamGraph) -> Drawing:
 
 def flow(view: RunView) -> Drawing:
     """What was built on what: the steps as they came, those that were planned on the way included."""
-    own = [step for step in view.steps.values() if not step.outer]
+    given = {one.step: one.by for one in view.record.get("packages", {}).values()}  # what managers gave out
     inside = {step.outer.partition("/")[0] for step in view.steps.values() if step.outer}
-    names = {step.path for step in own}
-    cards = [
-        Card(step.path, line(step.name, 60), "frame" if step.path in inside else "step", _author(step)) for step in own
-    ]
-    arrows = [Arrow(source, step.path) for step in own for source in step.sources if source in names]
-    for package in view.record.get("packages", {}).values():  # what managers gave out
-        if package.by in names and package.step in names:
-            arrows.append(Arrow(package.by, package.step))
-    return dressed(Drawing(tuple(cards), tuple(dict.fromkeys(arrows))), {step.path: look(step, view) for step in own})
+    return built_on(
+        Built(
+            step.path,
+            note="" if step.agent == step.name else line(step.agent, 60),
+            sources=(*step.sources, *filter(None, [given.get(step.path)])),
+            look=look(step, view),
+            whole=step.path in inside,
+        )
+        for step in view.steps.values()
+        if not step.outer
+    )
 
 
 def on_graph(view: RunView, drawing: Drawing) -> Drawing:
@@ -136,10 +139,6 @@ def _gate(steps: list[StepView]) -> Look | None:
 
 def _person(steps: list[StepView]) -> Look | None:
     return Look("waiting", word="is asked") if any(step.state == "waiting" for step in steps) else None
-
-
-def _author(step: StepView) -> str:
-    return "" if step.agent == step.name else line(step.agent, 60)
 
 
 def path_of(card: str) -> str:

@@ -321,6 +321,8 @@ class RunView:
         self.started = event.at if self.started is None else self.started
         for one in event.steps:
             self._plan(one.name, one.agent, one.tier, one.objective)
+        if event.standing is not None:
+            self.settle(event.standing)
 
     def _plan(self, name: str, agent: str, tier: str, objective: str) -> None:
         step = self._step(name)
