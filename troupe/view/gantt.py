@@ -27,7 +27,11 @@ def gantt(view: RunView) -> str:
     end = max([view.ended or view.last, *(one.ended for one in bars)]) if bars else view.last
     span = max(end - start, 0.001)
     steps = view.steps
-    paths = [*steps, *dict.fromkeys(one.path for one in view.requests if one.path not in steps)]
+    paths = list(steps)
+    for path in dict.fromkeys(one.path for one in view.requests if one.path not in steps):
+        outer = path.rpartition("/")[0]  # a hub, a judge: after what they belong to
+        after = [at for at, one in enumerate(paths) if not outer or f"{one}/".startswith(f"{outer}/")]
+        paths.insert(after[-1] + 1 if after else len(paths), path)
     shown = paths[:_ROWS]
     critical = set(view.critical_path())
     rows = "".join(_row(path, steps.get(path), view, bars, start, span, path in critical) for path in shown)

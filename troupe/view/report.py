@@ -172,7 +172,7 @@ def _header(view: RunView) -> str:
     if view.simulated:
         notes.append("Simulated: no model was called, and the words mean nothing. Graph, gates and times are real.")
     if view.reason is not None and view.reason.message:
-        notes.append(_prose(view.reason.message))
+        notes.append(_prose(view.reason.message, 600))
     given = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items())
     return (
         f"<header>{_badge(view.status)}<h1>{_line(view.workflow) or 'A run'}</h1>"
