@@ -224,8 +224,7 @@ def test_a_run_in_a_kernel_shows_itself_and_leaves_its_last_state(tmp_path: Path
     ]
     book: Any = nbformat.v4.new_notebook()  # type: ignore[no-untyped-call]
     book.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]  # type: ignore[no-untyped-call]
-    options = {"timeout": 60, "kernel_name": "python3", "resources": {"metadata": {"path": tmp_path}}}
-    NotebookClient(book, **options).execute()
+    NotebookClient(book, timeout=60, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
     outputs = [[one for one in cell.outputs if one.output_type != "stream"] for cell in book.cells]
     assert [len(one) for one in outputs] == [1, 1, 0, 1, 1]
     for live in (outputs[0][0], outputs[1][0]):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from troupe.graphs.drawing import Card, Drawing
 from troupe.graphs.drawing.states import summed
 from troupe.view.picture import GATES, path_of
-from troupe.view.runview import RunView
+from troupe.view.runview import RunView, StepView
 
 MOST = 400
 """Moments that a replay has; of a longer run, those in which nothing changes are left out first."""
@@ -38,7 +38,7 @@ def replayed(view: RunView, *drawings: Drawing) -> list[Frame]:
         moments = changing[::stride] + ([changing[-1]] if changing and (len(changing) - 1) % stride else [])
     stands: dict[str, tuple[str, bool]] = {}
     known: dict[str, tuple[str, str]] = {}
-    frames, taken = list[Frame](), 0
+    frames, taken, steps = list[Frame](), 0, view.steps
     shown = [card for drawing in drawings for card in (*drawing.cards, *drawing.frames)]
     for moment in moments:
         while taken < len(view.history) and view.history[taken] is not moment:
@@ -46,7 +46,7 @@ def replayed(view: RunView, *drawings: Drawing) -> list[Frame]:
             taken += 1
         stands |= moment.states
         taken += 1
-        now = _cards(view, shown, stands, moment.at)
+        now = _cards(steps, shown, stands, moment.at)
         changed = {id: one for id, one in now.items() if known.get(id) != one}
         known |= changed
         text = f"{moment.path}: {moment.text}" if moment.path and moment.text else moment.text or moment.path
@@ -55,7 +55,7 @@ def replayed(view: RunView, *drawings: Drawing) -> list[Frame]:
 
 
 def _cards(
-    view: RunView, shown: Sequence[Card], stands: dict[str, tuple[str, bool]], at: float
+    steps: Mapping[str, StepView], shown: Sequence[Card], stands: dict[str, tuple[str, bool]], at: float
 ) -> dict[str, tuple[str, str]]:
     """By card, its state and word at a moment."""
     found: dict[str, tuple[str, str]] = {}
@@ -71,11 +71,11 @@ def _cards(
             base = path.rpartition(".")[0]
             judged = [base] if base in stands else by_template.get(base, [])
             if card.state:
-                found[card.id] = _gate(view, judged, stands, at)
+                found[card.id] = _gate(steps, judged, stands, at)
         elif own:
             states = [stands[one] for one in own]
             state = summed(one for one, _ in states) or "pending"
-            word = "at its gate" if len(own) == 1 and states[0][1] else state
+            word: str = "at its gate" if len(own) == 1 and states[0][1] else state
             if len(own) > 1:
                 done = sum(one in ("accepted", "partial", "failed", "skipped") for one, _ in states)
                 word = f"{done} of {len(own)} done"
@@ -83,10 +83,11 @@ def _cards(
     return found
 
 
-def _gate(view: RunView, paths: list[str], stands: dict[str, tuple[str, bool]], at: float) -> tuple[str, str]:
+def _gate(
+    steps: Mapping[str, StepView], paths: list[str], stands: dict[str, tuple[str, bool]], at: float
+) -> tuple[str, str]:
     if any(stands[one][1] for one in paths):
         return "running", "judging"
-    steps = view.steps
     said = [one for path in paths for one in steps[path].verdicts if one.at <= at + 0.0005]
     if not said:
         return "pending", "pending"

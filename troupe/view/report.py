@@ -29,7 +29,7 @@ from troupe.view.words import counted, duration, money
 WHOLE = 1_500_000
 """Characters of all deliverables that are shown together; of the rest only the beginning is."""
 _SHORT = 2_000
-_SIGNS = {**STATES, "completed": "✓", "stopped": "■"}
+_SIGNS: dict[str, str] = {**{str(state): sign for state, sign in STATES.items()}, "completed": "✓", "stopped": "■"}
 _DECIDED = {
     "pass": "passed", "rework": "sent back", "rollback": "rolled back", "ask": "asked a person",
     "partial": "kept as partial", "fail": "failed", "again": "to be done again", "adapt": "in another way",

@@ -16,8 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from troupe.agents.events import Event, Notice, RunStarted
+from troupe.graphs.drawing.states import State
 from troupe.view.lines import begun, judged
-from troupe.view.runview import STATES, RunView, State, StepView
+from troupe.view.runview import STATES, RunView, StepView
 from troupe.view.words import duration, line, money
 
 _STYLES: dict[State, str] = {
