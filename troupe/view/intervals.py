@@ -31,7 +31,7 @@ def intervals(view: RunView) -> list[Interval]:
     found: list[Interval] = []
     for step in view.steps.values():
         found += _of(step, view.last)
-    for word in view.words.values():
+    for word in list(view.words.values()):
         ended = word.answered if word.answered is not None else max(view.last, word.asked)
         found.append(Interval(word.step, "person", word.asked, ended, word.by, said=word.question))
     return sorted(found, key=lambda one: (one.started, one.ended, one.path))
