@@ -10,8 +10,10 @@ A stored run is read back as the same events (`troupe/looking.py`), so that a ru
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from typing import Any, Literal
 
 from pydantic_core import to_jsonable_python
@@ -498,12 +500,15 @@ class RunView:
         """Every step by path: planned ones in their order, others as they began, nested ones after their outer one."""
         with self._lock:
             planned = {name: float(at) for at, name in enumerate(self._planned)}
-            begun = [(self._began(name), at) for name, at in planned.items()]
+            begun = sorted((self._began(name), at) for name, at in planned.items())
+            latest = [*accumulate((at for _, at in begun), max)]
 
             def rank(path: str) -> float:
                 """Behind whatever of the plan had begun before it, where it was not planned."""
-                before = [at for began, at in begun if began <= self._began(path)]
-                return planned[path] if path in planned else max(before, default=-1.0) + 0.5
+                if path in planned:
+                    return planned[path]
+                before = bisect_right(begun, (self._began(path), float("inf")))
+                return latest[before - 1] + 0.5 if before else -0.5
 
             def place(path: str) -> list[tuple[float, float, str]]:
                 parts = path.split("/")
