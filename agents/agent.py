@@ -27,6 +27,8 @@ class Agent(Runnable[Brief, Deliverable], ABC):
 
     name: str
     title: str = ""
+    tier: str = ""
+    """The class of model that serves it, where that is known."""
     can_decide: bool = True
     holds_slot: bool = True
     """Whether a call counts against the Executor's cap; a graph does not, the calls inside it do."""

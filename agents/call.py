@@ -35,7 +35,7 @@ from troupe.agents.errors import (
     describe,
     failure,
 )
-from troupe.agents.events import Notice
+from troupe.agents.events import Notice, Requested
 from troupe.agents.journal import Row
 from troupe.agents.limits import cut, raising, size
 from troupe.agents.models import served_by
@@ -215,9 +215,9 @@ class Call:
             self.usage = self.usage + HIT
             self.scope.spend(HIT)
             received = message_to_dict(reply) if self.scope.durable else reply
-            await self._record(
-                str(number), "request", self._note(seal, messages, sent), received, HIT, self.scope.wall()
-            )
+            started = self.scope.wall()
+            await self._record(str(number), "request", self._note(seal, messages, sent), received, HIT, started)
+            self._told(HIT, started, 0.0)
             return reply
         self.scope.books.must_be_kept()
         hold = await self.scope.purse.hold(Kind(self.served, self.purpose), model, messages)
@@ -234,8 +234,35 @@ class Call:
         """What the journal keeps of what was sent."""
         note: dict[str, Any] = {"seal": seal}
         if self.scope.durable:
-            note |= {"messages": [message_to_dict(one) for one in messages], **(sent or {})}
+            note |= {"messages": [message_to_dict(one) for one in messages], **(sent or {}), **self._by}
         return note
+
+    @property
+    def _by(self) -> dict[str, str]:
+        """The model that is asked, and of which tier it is, as far as they are known."""
+        return {"model": self.served, "tier": self.agent.tier}
+
+    def _told(self, usage: Usage, started: float, seconds: float, useless: bool = False) -> None:
+        """Tell that a model was asked."""
+        self.emit(
+            Requested(
+                at=started + seconds,
+                path=self.path,
+                agent=self.agent.name,
+                purpose=self.purpose,
+                round=self.brief.round,
+                started=started,
+                seconds=seconds,
+                model=self.served,
+                tier=self.agent.tier,
+                input_tokens=usage.tokens.input,
+                output_tokens=usage.tokens.output,
+                usd=usage.usd,
+                cached=bool(usage.cached),
+                estimated=usage.estimated,
+                useless=useless,
+            )
+        )
 
     async def _asked(
         self,
@@ -260,11 +287,13 @@ class Call:
             received = message_to_dict(reply) if self.scope.durable else reply
             if (error := self._useless(reply)) is not None:
                 self.wasted = self.wasted + usage
+                self._told(usage, started, usage.seconds, useless=True)
                 await self.log(error, failure(error), usage=usage)
                 self.logged = error
                 raise error
             self.usage = self.usage + usage
             await self._record(str(number), "request", note, received, usage, started)
+            self._told(usage, started, usage.seconds)
         self.asking = None
         return reply
 
@@ -361,6 +390,7 @@ class Call:
         number = f"+{self.usage.calls}!{self.attempt}"  # never looked up again: whoever made it may not make it alike
         received = message_to_dict(reply) if self.scope.durable else reply
         await self._record(number, "request", sent, received, usage, started)
+        self._told(usage, started, usage.seconds)
         return usage
 
     async def tool(

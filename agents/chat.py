@@ -47,6 +47,7 @@ class ChatAgent(Agent):
         self.role = role
         self.name = role.name
         self.title = role.title
+        self.tier = role.tier
         self.tools = tuple(tools)
         self.own_model = model if model is not None else role.model
 

@@ -21,7 +21,7 @@ from troupe.agents.call import Call, current, perform
 from troupe.agents.contracts import Ok, Outcome, Skipped
 from troupe.agents.course import Course, failed
 from troupe.agents.errors import CircuitOpen, LimitReached, failure, retry_after
-from troupe.agents.events import Attempt
+from troupe.agents.events import Attempt, Recovered
 from troupe.agents.journal import Row
 from troupe.agents.race import unless_lost
 from troupe.agents.slots import Slots
@@ -78,6 +78,9 @@ class Executor:
             seconds = scope.wall() - started
             row = Row(call.key, "outcome", call.path, outcome.by, None, received, outcome.usage, started, seconds)
             await scope.journal.record(row)
+            if outcome.attempts > 1:
+                round_, name = call.brief.round, call.agent.name
+                call.emit(Recovered(call.scope.wall(), call.path, name, outcome.by, call.purpose, round_))
         return outcome
 
     async def _by_anyone(self, call: Call) -> Outcome:
@@ -236,6 +239,8 @@ class Executor:
                 failure=failed.kind,
                 cause=failed.cause,
                 wait=wait,
+                round=call.brief.round,
+                started=call.started,
             )
         )
         # Who was left alone was not asked, and so did not fail, unless that is the end of it.

@@ -14,10 +14,11 @@ from langgraph.errors import GraphInterrupt
 from langgraph.types import interrupt
 
 from troupe.agents.errors import InputError
+from troupe.agents.events import Answered
 from troupe.agents.journal import Journal, Row, root
 from troupe.agents.spans import waits
 from troupe.graphs.asking import Answer, question_id, read_answer
-from troupe.graphs.node import Here
+from troupe.graphs.node import Here, now
 
 CHANGED = "What was asked has changed; look again."
 
@@ -38,13 +39,18 @@ async def heard(asked: dict[str, Any], state: Any, here: Here) -> Answer:
             if known is None:
                 waits(here.scope, here.path(asked["step"]))
                 raise
-            return read_answer(known.received)
+            return _told(asked, read_answer(known.received), here)
         if known is not None:
-            return read_answer(known.received)
+            return _told(asked, read_answer(known.received), here)
         try:
-            return _to_this(given, asked["id"])
+            return _told(asked, _to_this(given, asked["id"]), here)
         except InputError as error:
             asked = {**asked, "question": f"{error} {wanted}", "description": f"{error} {wanted}"}
+
+
+def _told(asked: Mapping[str, Any], answer: Answer, here: Here) -> Answer:
+    here.emit(Answered(now(), asked["step"], asked["id"], asked["question"], answer.kind, answer.text, answer.by))
+    return answer
 
 
 def _to_this(given: Any, id: str) -> Answer:

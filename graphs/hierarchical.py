@@ -30,7 +30,7 @@ from langgraph.types import Send
 from troupe.agents.brief import fence
 from troupe.agents.contracts import Brief, Deliverable, Ok, Reason
 from troupe.agents.errors import BuildError
-from troupe.agents.events import Notice, StepStarted
+from troupe.agents.events import Notice
 from troupe.agents.matching import described
 from troupe.agents.text import fit, shorten, tokens
 from troupe.graphs.delegating.delegation import (
@@ -64,6 +64,7 @@ from troupe.graphs.work import (
     roll_back,
     settle,
     settled,
+    started,
     why,
 )
 from troupe.prompts import load, render
@@ -243,7 +244,7 @@ class _Hierarchy:
         path, at = here.path(step.name), self.levels.managers.index(step)
         total = len(self.levels.managers) + len(self.levels.implementation) + 1
         brief = self._brief(level, step, state, here)
-        here.emit(StepStarted(now(), path, step.agent.name, brief.round, at + 1, total))
+        started(here, path, step, brief, at + 1, total)
         top, lowest = level == self.levels.managing[0][0], level == self.levels.lowest
         width, _ = self._widest(here)
         schema = plan_schema(self._owners(level, step), top, lowest, width)

@@ -14,7 +14,7 @@ from troupe.graphs.asking import Answer, ask_about
 from troupe.graphs.hearing import heard
 from troupe.graphs.node import Here
 from troupe.graphs.recovery import Adapt
-from troupe.graphs.work import Place, progress, why
+from troupe.graphs.work import Place, decided, progress, why
 
 _APPROVAL = {
     "split": "Try it in parts",
@@ -50,10 +50,12 @@ async def ask_how_to_recover(place: Place, state: Any, here: Here) -> dict[str, 
     again = answer.kind == "approve" and adapt is not None and not adapted_before(step.name, state)
     if answer.kind == "respond" or again:
         decision: Decision = "adapt" if again else "again"
+        decided(here, here.path(step.name), said.but(decision=decision), failed.rounds)
         return {"verdicts": {key: said.but(decision=decision)}, "rounds": {step.name: failed.rounds + 1}}
     done, decision = settled_by(answer, failed)
     progress(here, state, done, place.total)
     verdict = said.but(decision=decision, passed=done.usable)
+    decided(here, here.path(step.name), verdict, failed.rounds)
     return {"verdicts": {key: verdict}, "deliverables": {step.name: done}}
 
 

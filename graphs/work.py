@@ -27,7 +27,7 @@ from troupe.agents.contracts import (
     Reason,
     RunStatus,
 )
-from troupe.agents.events import Judged, Notice, Progress, StepFinished, StepStarted
+from troupe.agents.events import Judged, Notice, Progress, StepFinished, StepStarted, Superseded
 from troupe.agents.functions import FunctionAgent, call_function
 from troupe.agents.notes import Notes
 from troupe.agents.race import lost
@@ -155,7 +155,7 @@ async def deliver(place: Place, brief: Brief, state: Any, here: Here) -> dict[st
     path = here.path(step.name)
     if place.bounded:
         brief = brief.model_copy(update={"limits": here.scope.left()})
-    here.emit(StepStarted(now(), path, step.agent.name, brief.round, place.index + 1, place.total))
+    started(here, path, step, brief, place.index + 1, place.total)
     recovery = step.recovered
     own = step.gate.checks.for_author(step.agent).reviewers if isinstance(step.gate, Gate) else ()
     reviewers = (*own, *place.judges)
@@ -243,7 +243,7 @@ def settled(step: Step, brief: Brief, outcome: Outcome, state: Any) -> Deliverab
         }
         if last is not None and last.status in ("submitted", "partial") and last.content:
             return last.but(status="partial", **changes)
-        return Deliverable(step=step.name, agent=step.agent.name, status="failed", **changes)
+        return Deliverable(step=step.name, agent=step.agent.name, status="failed", sources=brief.needs, **changes)
     reason = Reason(kind="stopped", message=outcome.reason, step=step.name)
     return Deliverable(step=step.name, agent=step.agent.name, status="skipped", rounds=brief.round, reason=reason)
 
@@ -282,6 +282,8 @@ async def judge(place: Place, state: Any, here: Here) -> dict[str, Any]:
             feedback=verdict.feedback,
             round=submitted.rounds,
             by=verdict.by,
+            findings=verdict.findings,
+            blame=verdict.blame if decision == "rollback" else None,
         )
     )
     judged = submitted.but(score=verdict.score, usage=submitted.usage + (NO_USAGE if standing else verdict.usage))
@@ -321,6 +323,7 @@ async def roll_back(steps: Sequence[Step], done: dict[str, Deliverable], state: 
         rounds[step.name] = last.rounds + 1
         here.scope.delivered(here.outer, state).discard(step.name)
         superseded[step.name] = last.but(status="superseded")
+        here.emit(Superseded(now(), here.path(step.name), last.rounds))
         if step.undo is not None and last.status in ("accepted", "partial", "submitted"):
             await _undo(step, last, state, here)
     return {"deliverables": superseded, "rounds": rounds}
@@ -348,6 +351,7 @@ async def ask_person(place: Place, state: Any, here: Here) -> dict[str, Any]:
     said = verdict.but(feedback=answer.text, findings=(), by=answer.by)
     if answer.kind == "respond":
         guided = said.but(decision="rework")
+        decided(here, here.path(step.name), guided, submitted.rounds)
         return {"verdicts": {key: guided}, "rounds": {step.name: submitted.rounds + 1}}
     if answer.kind == "reject":
         who = answer.by[:1].upper() + answer.by[1:]
@@ -360,6 +364,7 @@ async def ask_person(place: Place, state: Any, here: Here) -> dict[str, Any]:
             said = said.but(feedback="")
         done = submitted.but(status="accepted", reason=None, **changes)
         said = said.but(passed=True, decision="pass")
+    decided(here, here.path(step.name), said, submitted.rounds)
     progress(here, state, done, place.total)
     return {"deliverables": {step.name: done}, "verdicts": {key: said}}
 
@@ -453,6 +458,29 @@ def why(done: Deliverable) -> str:
     return done.reason.message if done.reason else done.status
 
 
+def started(here: Here, path: str, step: Step, brief: Brief, index: int, total: int) -> None:
+    """Tell that a step begins a round."""
+    here.emit(
+        StepStarted(
+            at=now(),
+            path=path,
+            agent=step.agent.name,
+            round=brief.round,
+            index=index,
+            total=total,
+            tier=step.agent.tier,
+            objective=step.objective,
+            needs=brief.needs,
+        )
+    )
+
+
+def decided(here: Here, path: str, verdict: Judgement, round: int) -> None:
+    """Tell what a person decided about work that had not passed."""
+    decision = verdict.decision or "ask"
+    here.emit(Judged(now(), path, verdict.passed, verdict.score, decision, verdict.feedback, round, verdict.by))
+
+
 def finished(here: Here, path: str, done: Deliverable, outcome: Outcome) -> None:
     """Tell that a step's round has ended."""
     used = outcome.usage
@@ -469,6 +497,8 @@ def finished(here: Here, path: str, done: Deliverable, outcome: Outcome) -> None
             cause=done.reason.message if done.reason else "",
             recalled=isinstance(outcome, Ok) and outcome.attempts == 0,
             cached=used.cached,
+            content=done.content,
+            summary=done.summary,
         )
     )
 

@@ -92,6 +92,10 @@ if TYPE_CHECKING:
     from troupe.graphs.team import Team as Team
     from troupe.graphs.team import TeamGraph as TeamGraph
     from troupe.graphs.workflow import Workflow as Workflow
+    from troupe.looking import areport as areport
+    from troupe.looking import aview as aview
+    from troupe.looking import report as report
+    from troupe.looking import view_of as view_of
     from troupe.records import ahistory as ahistory
     from troupe.records import history as history
     from troupe.rehearsal import arehearse as arehearse
@@ -104,6 +108,7 @@ if TYPE_CHECKING:
     from troupe.retention import prune as prune
     from troupe.streaming import astream as astream
     from troupe.streaming import stream as stream
+    from troupe.view.runview import RunView as RunView
 
 _MODULES = {
     "agents.agent": ["Agent"],
@@ -149,6 +154,8 @@ _MODULES = {
     "evaluation.report": ["Evaluation"],
     "result": ["Result"],
     "streaming": ["astream", "stream"],
+    "looking": ["areport", "aview", "report", "view_of"],
+    "view.runview": ["RunView"],
     "replaying": ["replay"],
     "explaining": ["aexplain", "explain"],
     "faults": ["Fault", "aerror_log", "error_log"],

@@ -40,6 +40,9 @@ from troupe.signing import must_vouch
 from troupe.store.base import Store
 from troupe.store.turns import Turn
 from troupe.underway import Durability, Underway
+from troupe.view.notebook import Notebook, in_notebook
+from troupe.view.picture import graph_of
+from troupe.view.plain import Lines
 
 _ENDED = ("completed", "partial", "failed")
 
@@ -83,6 +86,7 @@ async def arun(
     stop: asyncio.Event | None = None,
     durability: Durability = "sync",
     wait: bool = True,
+    progress: bool | None = None,
     caller: FrameType | None = None,
 ) -> Result:
     """Run a team to its end.
@@ -104,6 +108,7 @@ async def arun(
         stop: when set, no new call starts, calls in flight may finish, and the run ends `stopped`.
         durability: `sync` has every step on disk before the next begins; `async` lets the next begin meanwhile.
         wait: whether another process that works on the thread is waited for; else `Held` names it.
+        progress: whether the run is shown while it works; by default in a notebook, as one picture that changes.
         caller: whose module names the target; found by itself.
     """
     refuse_while_loading()
@@ -111,6 +116,7 @@ async def arun(
     where = resolve(target, caller or sys._getframe(1))
     given = as_input(task)
     read = where.team.checked(given)
+    listeners = _watched(where.team, listeners, progress)
     context = _context(where.team, context, model, budget, deadline, listeners, cache)
     models = await _usable(Models(context.models, await asyncio.to_thread(Settings.refresh)))
     settings = Settings.current()
@@ -159,6 +165,7 @@ async def aresume(
     stop: asyncio.Event | None = None,
     durability: Durability = "sync",
     wait: bool = True,
+    progress: bool | None = None,
     accept_changes: bool = False,
 ) -> Result:
     """Go on with a run; one that has ended gives its result again.
@@ -171,7 +178,7 @@ async def aresume(
         model: in place of the recorded specs.
         budget: in place of the recorded one.
         deadline: seconds from now.
-        cache, context, db, store, listeners, stop, durability: see `arun`.
+        cache, context, db, store, listeners, stop, durability, wait, progress: see `arun`.
         accept_changes: go on although the graph is another one than the run began with.
 
     Raises:
@@ -182,7 +189,9 @@ async def aresume(
     """
     checked(durability)
     async with opened(None, db) as books:
-        where, turn, context = await _again(books, run, target, model, budget, deadline, context, listeners, cache)
+        where, turn, context = await _again(
+            books, run, target, model, budget, deadline, context, listeners, cache, progress
+        )
         if answers is not None:  # what is open now is what the caller means, whatever has become of it when we may work
             answers = await _looking(books, where.team, turn, context).named(answers)
         changed = turn if turn.status in _ENDED else await _compared(turn, where.team, context, accept_changes)
@@ -216,6 +225,7 @@ async def arollback(
     stop: asyncio.Event | None = None,
     durability: Durability = "sync",
     wait: bool = True,
+    progress: bool | None = None,
     accept_changes: bool = False,
 ) -> Result:
     """Redo the step `to` of a run and everything after it, and keep what came before.
@@ -228,7 +238,9 @@ async def arollback(
     """
     checked(durability)
     async with opened(None, db) as books:
-        where, turn, context = await _again(books, run, target, model, budget, deadline, context, listeners, cache)
+        where, turn, context = await _again(
+            books, run, target, model, budget, deadline, context, listeners, cache, progress
+        )
         changed = await _compared(turn, where.team, context, accept_changes)
 
         async def go_back(work: Underway) -> Result:
@@ -319,6 +331,16 @@ def _as_recorded(result: Result, turn: Turn, held: bool) -> Result:
     return replace(result, reason=Reason(kind="stopped", message=turn.reason)) if turn.reason else result
 
 
+def _watched(team: Team, listeners: Sequence[Listener], progress: bool | None) -> Sequence[Listener]:
+    """The caller's listeners, and one that draws the run in a notebook, or where that is wished for."""
+    wished = in_notebook() if progress is None else progress
+    if not wished or callable(listeners):
+        return listeners
+    if not in_notebook():
+        return [*listeners, Lines()]
+    return [*listeners, Notebook(graph_of(team))]
+
+
 def _context(
     team: Team,
     context: TeamContext | None,
@@ -352,6 +374,7 @@ async def _again(
     context: TeamContext | None,
     listeners: Sequence[Listener],
     cache: Any,
+    progress: bool | None,
 ) -> tuple[Target, Turn, TeamContext]:
     """What ran, its last turn, and the context to go on with."""
     turn = await books.kept.last(run)
@@ -365,6 +388,7 @@ async def _again(
     await _usable(models)
     budget = budget if budget is not None else turn.budget
     deadline = deadline if deadline is not None else turn.deadline
+    listeners = _watched(where.team, listeners, progress)
     return where, turn, _context(where.team, context, chosen, budget, deadline, listeners, cache)
 
 

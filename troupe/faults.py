@@ -90,8 +90,8 @@ async def aerror_log(run: str, *, db: str | Path | Store | None = None) -> list[
 
 async def faults(rows: Sequence[Row], journal: Journal) -> list[Fault]:
     """Rows of failures as what they tell."""
-    ends = {base: await journal.find(base) for base in {_base(row.key) for row in rows}}
-    return [_fault(row, ends[_base(row.key)]) for row in rows]
+    ends = {base: await journal.find(base) for base in {base_key(row.key) for row in rows}}
+    return [_fault(row, ends[base_key(row.key)]) for row in rows]
 
 
 def _fault(row: Row, end: Row | None) -> Fault:
@@ -125,7 +125,7 @@ def _usd(said: Any) -> float | None:
     return float(said) if isinstance(said, int | float) else None
 
 
-def _base(key: str) -> str:
+def base_key(key: str) -> str:
     """The key of the call that an attempt belongs to, in whoever's place it was made."""
     parts = key.split("/")[:-1]
     while parts and parts[-1].startswith("~"):

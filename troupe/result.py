@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_jsonable_python
 
-from troupe.agents.contracts import NO_USAGE, Deliverable, Reason, RunStatus, Usage
+from troupe.agents.contracts import NO_USAGE, Deliverable, Judgement, Reason, RunStatus, Usage
 from troupe.agents.errors import NotCompleted
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Result:
         redo: the step to roll back to, so that what failed is tried again; None where nothing failed or can be.
         record: what the pattern itself kept, by name and id: `conflicts`, `assignments`, `criteria`, ...
         simulated: whether no real model was called.
+        verdicts: what gates, and people in their place, said of which version: by `step#round`.
     """
 
     run: str
@@ -65,6 +66,7 @@ class Result:
     record: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     simulated: bool = True
     turn: int = 1
+    verdicts: Mapping[str, Judgement] = field(default_factory=dict)
 
     def __getitem__(self, step: str) -> Deliverable:
         """The deliverable of a step, `outer/inner` for one inside a nested graph."""
@@ -88,6 +90,24 @@ class Result:
             return self
         why = self.reason.message if self.reason else "; ".join(one.question for one in self.waiting)
         raise NotCompleted(f"Run {self.run} is {self.status}: {why or 'no reason was recorded'}")
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """What a notebook shows: what was built on what, and how it ended."""
+        from troupe.graphs.drawing import Built, Look, flow, svg
+        from troupe.graphs.drawing.states import MARKS
+
+        built, lines = list[Built](), list[str]()
+        for name, one in self.deliverables.items():
+            facts = [f"round {one.rounds}"] if one.rounds > 1 else []
+            facts += [f"{one.score:.2f}"] if one.score is not None else []
+            state: Any = one.status if one.status in MARKS else "running"
+            note = "" if one.agent == name or one.parts else one.agent
+            built.append(Built(name, note, one.sources, Look(state, " · ".join(facts)), bool(one.parts)))
+            lines.append(f"{name}: {', '.join([one.status, *facts])}")
+        why = f": {self.reason.message}" if self.reason else ""
+        said = f"{self.workflow} {self.run} {self.status}{' (simulated)' if self.simulated else ''}{why}"
+        picture = svg(flow(built), title=f"{self.workflow} {self.run}", caption=said)
+        return {"text/plain": "\n".join([said, *lines]), "image/svg+xml": picture}
 
     def to_json(self) -> dict[str, Any]:
         """The result as plain data; the command line's `--json`."""
@@ -115,6 +135,10 @@ class Result:
             ],
             "redo": self.redo,
             "record": to_jsonable_python(self.record),
+            "verdicts": {
+                name: one.model_dump(mode="json", exclude={"usage", "limit", "final"})
+                for name, one in self.verdicts.items()
+            },
             "simulated": self.simulated,
         }
 

@@ -67,7 +67,7 @@ async def astream(
             elif kind == "values" and not part["ns"]:
                 values = data
                 for one in map(read_question, part.get("interrupts") or ()):
-                    yield Waiting(now(), one.step, one.id, one.question, one.options)
+                    yield Waiting(now(), one.step, one.id, one.question, one.options, one.content, one.expires)
     yield _finished(values, inside.get("thread_id", ""), started)
 
 

@@ -23,7 +23,7 @@ from troupe.agents.errors import (
     UnknownName,
     describe,
 )
-from troupe.agents.events import Event, Notice, RunFinished, RunStarted, Waiting
+from troupe.agents.events import Event, Notice, Planned, RunFinished, RunStarted, Waiting
 from troupe.agents.journal import Journal, Row
 from troupe.agents.models import is_simulated
 from troupe.agents.money.prices import known
@@ -86,9 +86,19 @@ class Underway:
             if self.store is None:  # only the caller's own saver knows how many turns there were
                 self.turn = replace(self.turn, turn=before + 1)
             self.scope.advance = self.turn.turn - before
+        standing = await self.result("running", None) if resumed and self.context.listeners else None
         self._tell(
             RunStarted(
-                time.time(), "", self.turn.thread, self.turn.workflow, self.turn.turn, self.scope.simulated, resumed
+                at=time.time(),
+                path="",
+                run=self.turn.thread,
+                workflow=self.turn.workflow,
+                turn=self.turn.turn,
+                simulated=self.scope.simulated,
+                resumed=resumed,
+                task=self.turn.task,
+                steps=planned(self.team),
+                standing=standing,
             )
         )
         if self.context.budget is not None and not self.scope.simulated:
@@ -112,12 +122,12 @@ class Underway:
         result = await self.result(status, reason)
         await self._end(result.status, result.reason.message if result.reason else None)
         for one in result.waiting:
-            self._tell(Waiting(time.time(), one.step, one.id, one.question, one.options))
+            what = one.question, one.options, one.content, one.expires
+            self._tell(Waiting(time.time(), one.step, one.id, *what))
         seconds = self.scope.clock() - self.scope.started
         why = result.reason.message if result.reason else ""
-        self._tell(
-            RunFinished(time.time(), "", result.run, result.status, result.answer, why, seconds, result.usage.usd)
-        )
+        ended = result.run, result.status, result.answer, why, seconds, result.usage.usd
+        self._tell(RunFinished(time.time(), "", *ended, result=result))
         return result
 
     async def go_on(self, answers: Any, stop: asyncio.Event | None) -> Result:
@@ -244,6 +254,7 @@ class Underway:
             waiting=waiting,
             redo=self._redo(done, state) if ended in ("partial", "failed") else None,
             record=record,
+            verdicts=state.get("verdicts", {}),
             simulated=self.scope.models.simulated and usage.usd == 0,
         )
 
@@ -327,6 +338,11 @@ class Underway:
             if not is_simulated(spec) and not known(name, provider):
                 text = f"No price is known for {spec}: the budget cannot be kept."
                 self._tell(Notice(time.time(), "", text))
+
+
+def planned(team: Team) -> tuple[Planned, ...]:
+    """The steps of a team that are known of before they begin."""
+    return tuple(Planned(one.name, one.agent.name, one.agent.tier, one.objective) for one in team.steps)
 
 
 def _entry(way: Redo, state: Mapping[str, Any]) -> str | None:

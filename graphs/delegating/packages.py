@@ -51,6 +51,7 @@ from troupe.graphs.work import (
     ask_person,
     brief_for,
     conversation,
+    decided,
     deliver,
     judge,
     noted,
@@ -443,6 +444,8 @@ class Workshop:
         else:
             text = given.text or one.recommendation or next(iter(one.options), "") or "Go on as you think best."
             return self._answered(asked, done, given.by, text, "")
+        word = Judgement(passed=done.usable, by=given.by, decision="pass" if done.usable else "fail")
+        decided(here, here.path(package.step), word, done.rounds)
         progress(here, state, done, state["spot"][1])
         return {
             "deliverables": {package.step: done},
@@ -464,11 +467,13 @@ class Workshop:
         if given.kind == "respond":
             return self._answered(asked, failed, given.by, given.text, "")
         done, decision = settled_by(given, failed)
+        verdict = said.but(decision=decision, passed=done.usable)
+        decided(here, here.path(done.step), verdict, done.rounds)
         progress(here, state, done, state["spot"][1])
         record = asked.model_copy(update={"answered_by": given.by, "guidance": given.text or given.kind})
         return {
             "deliverables": {done.step: done},
-            "verdicts": {key: said.but(decision=decision, passed=done.usable)},
+            "verdicts": {key: verdict},
             "escalations": {one.id: record},
             "asking": "",
             "way": "approve" if done.usable else "reject",

@@ -14,6 +14,13 @@ from troupe.graphs.drawing.cards import Card as Card
 from troupe.graphs.drawing.cards import Drawing as Drawing
 from troupe.graphs.drawing.cards import Kind as Kind
 from troupe.graphs.drawing.cards import plain as plain
+from troupe.graphs.drawing.export import png as png
+from troupe.graphs.drawing.export import to_json as to_json
+from troupe.graphs.drawing.flow import Built as Built
+from troupe.graphs.drawing.flow import flow as flow
+from troupe.graphs.drawing.folding import folded as folded
 from troupe.graphs.drawing.mermaid import mermaid as mermaid
 from troupe.graphs.drawing.paint import PALETTE as PALETTE
 from troupe.graphs.drawing.paint import svg as svg
+from troupe.graphs.drawing.states import Look as Look
+from troupe.graphs.drawing.states import dressed as dressed

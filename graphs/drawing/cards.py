@@ -14,12 +14,24 @@ Kind = Literal["start", "end", "step", "gate", "ask", "frame"]
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One node as it is shown. `note` is its small second line: an agent's title, or what a gate checks."""
+    """One node as it is shown. `note` is its small second line: an agent's title, or what a gate checks.
+
+    In the picture of a run, `state` is told by colour, sign and word (`word`, or else the state's own), and `facts` are
+    its figures.
+    """
 
     id: str
     label: str
     kind: Kind = "step"
     note: str = ""
+    state: str = ""
+    facts: str = ""
+    word: str = ""
+
+    @property
+    def said(self) -> str:
+        """The word of its state."""
+        return self.word or self.state
 
 
 @dataclass(frozen=True, slots=True)

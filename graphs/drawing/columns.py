@@ -20,7 +20,9 @@ class Column:
     """Units that stand in one straight line, at `v`."""
 
     v: float = 0.0
-    pulls: list[tuple[Column, float]] = field(default_factory=list)  # to which, and how far from it
+    place: int = 0  # among all, the lowest first
+    pulls: list[Column] = field(default_factory=list)  # to which
+    far: float = 0.0  # and how far from all of them together
     lower: dict[Column, float] = field(default_factory=dict)  # those on the low side, and how far away they must stay
     higher: dict[Column, float] = field(default_factory=dict)
 
@@ -42,21 +44,38 @@ def place_across(level: Level, scene: Scene) -> None:
         (one, a), (other, b) = at[tail.unit], at[head.unit]
         if one is not other:
             far = b + head.off - a - tail.off
-            one.pulls.append((other, far))
-            other.pulls.append((one, -far))
+            one.pulls.append(other)
+            other.pulls.append(one)
+            one.far, other.far = one.far + far, other.far - far
     columns = [*TopologicalSorter({one: one.lower for one, _ in at.values()}).static_order()]  # the lowest first
-    for _ in range(12):
-        # All wish at once; the mean of making room upwards and downwards keeps distance and favours neither side.
-        up = {one: (one.v + sum(o.v + far for o, far in one.pulls)) / (1 + len(one.pulls)) for one in columns}
-        down = dict(up)
-        for one in columns:
-            up[one] = max([up[one], *(up[low] + need for low, need in one.lower.items())])
-        for one in reversed(columns):
-            down[one] = min([down[one], *(down[high] - need for high, need in one.higher.items())])
-        for one in columns:
-            one.v = (up[one] + down[one]) / 2
+    _settle(columns)
     for unit, (column, off) in at.items():
         unit.v = round(column.v + off)
+
+
+def _settle(columns: list[Column]) -> None:
+    """Let each stand where its arrows pull it, as far as the others leave room. With numbers, as it is done often."""
+    for place, one in enumerate(columns):
+        one.place = place
+    wishes = [([o.place for o in one.pulls], one.far, 1 + len(one.pulls)) for one in columns]
+    lower = [[(o.place, need) for o, need in one.lower.items()] for one in columns]
+    higher = [[(o.place, need) for o, need in one.higher.items()] for one in columns]
+    v = [one.v for one in columns]
+    for _ in range(12):
+        # All wish at once; the mean of making room upwards and downwards keeps distance and favours neither side.
+        up = [
+            (at + far + sum([v[o] for o in pulls])) / count for at, (pulls, far, count) in zip(v, wishes, strict=True)
+        ]
+        down = up[:]
+        for place, needs in enumerate(lower):
+            for o, need in needs:
+                up[place] = max(up[place], up[o] + need)
+        for place in range(len(columns) - 1, -1, -1):
+            for o, need in higher[place]:
+                down[place] = min(down[place], down[o] - need)
+        v = [(a + b) / 2 for a, b in zip(up, down, strict=True)]
+    for one, at in zip(columns, v, strict=True):
+        one.v = at
 
 
 def _aligned(level: Level) -> dict[Unit, tuple[Unit, float]]:

@@ -12,6 +12,7 @@ A frame is laid out first, by itself, and is then one big card to what lies arou
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from itertools import chain, pairwise
 
@@ -19,7 +20,7 @@ from troupe.graphs.drawing.cards import Drawing
 from troupe.graphs.drawing.columns import place_across
 from troupe.graphs.drawing.lanes import choose
 from troupe.graphs.drawing.layers import order, rank, thread
-from troupe.graphs.drawing.levels import Level, gather
+from troupe.graphs.drawing.levels import Level, Unit, gather
 from troupe.graphs.drawing.measure import NOTE, WORD_HEIGHT, width
 from troupe.graphs.drawing.places import Box, Direction, Layout, Point, Role, Route, Word
 from troupe.graphs.drawing.scene import Scene
@@ -38,29 +39,61 @@ def layout(drawing: Drawing, direction: Direction | None = None) -> Layout:
     Box(x=16.0, y=16.0, width=84.0, height=38.0)
     """
     scene = Scene(drawing, direction or "right")
-    level = _arranged(scene, "")
-    wide = level.corners[2] - level.corners[0]
-    if direction is None and wide > _MOST_WIDTH:
-        other = Scene(drawing, "down")
-        down = _arranged(other, "")
-        if down.corners[3] - down.corners[1] < wide:  # a layer of many cards is wider than many layers
-            scene, level = other, down
+    level = _ranked(scene, "")
+    least = sum(max((2 * unit.du for unit in layer), default=0.0) for layer in _by_layer(level))
+    down = _Other(drawing) if direction is None and least > _MOST_WIDTH else None
+    if down is None or down.wide >= least:
+        _placed(level, scene)
+        wide = level.corners[2] - level.corners[0]
+        if direction is None and wide > _MOST_WIDTH:
+            down = down or _Other(drawing)
+            if down.wide < wide:  # a layer of many cards is wider than many layers
+                scene, level = down.scene, down.level
+    else:  # whatever the other comes to, it is wider
+        scene, level = down.scene, down.level
     page = _Page(scene)
     page.put(level, 0.0, 0.0)
     return page.layout()
 
 
+class _Other:
+    """The same drawing, flowing down."""
+
+    def __init__(self, drawing: Drawing) -> None:
+        self.scene = Scene(drawing, "down")
+        self.level = _arranged(self.scene, "")
+        self.wide = self.level.corners[3] - self.level.corners[1]
+
+
 def _arranged(scene: Scene, frame: str) -> Level:
     """A level with everything in its place, frames inside it first."""
+    level = _ranked(scene, frame)
+    _placed(level, scene)
+    return level
+
+
+def _ranked(scene: Scene, frame: str) -> Level:
+    """A level whose units know their layers."""
     level = gather(scene, frame, lambda inner: _arranged(scene, inner))
     rank(level, scene)
+    return level
+
+
+def _by_layer(level: Level) -> Iterable[list[Unit]]:
+    layers = defaultdict[int, list[Unit]](list)
+    for unit in level.units:
+        layers[unit.layer].append(unit)
+    return layers.values()
+
+
+def _placed(level: Level, scene: Scene) -> None:
+    """Put everything of a level in its place."""
     thread(level, scene)
     order(level)
     place_across(level, scene)
     choose(level, scene)
     route(level, scene)
     _border(level, scene)
-    return level
 
 
 def _border(level: Level, scene: Scene) -> None:

@@ -4,6 +4,7 @@ import unicodedata
 from functools import cache
 
 LABEL, NOTE, WORD = 13.0, 11.0, 11.0  # font sizes: a card's label, its second line, an arrow's word
+BOLD = 1.12  # how much wider a bold text is
 WORD_HEIGHT = 15.0
 WORD_WIDEST = 110.0
 

@@ -7,8 +7,9 @@ from html import escape
 
 from troupe.graphs.drawing.cards import Card, Drawing, plain
 from troupe.graphs.drawing.layout import layout
-from troupe.graphs.drawing.measure import LABEL, NOTE, WORD, shorten
+from troupe.graphs.drawing.measure import BOLD, LABEL, NOTE, WORD, shorten, width
 from troupe.graphs.drawing.places import Box, Direction, Layout
+from troupe.graphs.drawing.states import COLOURS, MARKS
 from troupe.graphs.drawing.strokes import strokes
 
 _FONT = "ui-sans-serif,system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif"
@@ -33,6 +34,14 @@ PALETTE: dict[str, tuple[tuple[str, str, str], ...]] = {
     "bypasstip": (("fill", *_BYPASS),),
     "backtip": (("fill", *_BACK),),
 }
+
+
+def _coloured(state: str, colour: str) -> str:
+    """The rules of a state's colour: border, sign and word."""
+    one = f".troupe .{state}>"
+    return f"{one}.card,{one}.mark{{stroke:{colour}}}{one}.said{{fill:{colour}}}"
+
+
 _LIGHT, _DARK = (
     "".join(
         f".troupe .{name}{{{';'.join(f'{rule[0]}:{rule[mode]}' for rule in rules)}}}" for name, rules in PALETTE.items()
@@ -48,6 +57,13 @@ _CSS = (
     ".troupe .maybe{stroke-dasharray:5 3.5}.troupe .frame{fill:none;stroke-dasharray:2 3}"
     f"{_LIGHT}@media(prefers-color-scheme:dark){{{_DARK}}}"
 )
+_STATED = (
+    ".troupe .mark{fill:none;stroke-width:1.8px;stroke-linecap:round;stroke-linejoin:round}"
+    f".troupe .said{{font-size:{NOTE:g}px;font-weight:600;text-anchor:start}}"
+    + "".join(f".troupe .{name}>.card{{stroke-width:2px}}" for name in COLOURS if name != "pending")
+    + "".join(_coloured(name, day) for name, (day, _) in COLOURS.items())
+    + f"@media(prefers-color-scheme:dark){{{''.join(_coloured(name, night) for name, (_, night) in COLOURS.items())}}}"
+)
 _ROUND = {"gate": 20.0, "ask": 10.0}
 _SIGNS = {  # a dot; a dot in a ring; a diamond; somebody's head and shoulders
     "start": "m-7 0a7 7 0 1 0 14 0 7 7 0 1 0 -14 0z",
@@ -58,8 +74,8 @@ _SIGNS = {  # a dot; a dot in a ring; a diamond; somebody's head and shoulders
 }
 
 
-def svg(drawing: Drawing, *, title: str = "", direction: Direction | None = None) -> str:
-    """The drawing as one self-contained SVG.
+def svg(drawing: Drawing, *, title: str = "", direction: Direction | None = None, caption: str = "") -> str:
+    """The drawing as one self-contained SVG, with a line of words below it where there is a `caption`.
 
     >>> from troupe.graphs.drawing import Arrow
     >>> drawing = Drawing((Card("a", "write"), Card("b", "check", "gate")), (Arrow("a", "b"),))
@@ -69,19 +85,24 @@ def svg(drawing: Drawing, *, title: str = "", direction: Direction | None = None
     Solid arrows are always taken, dashed ones if the gate says their word; amber arrows go back.
     """
     plan = layout(drawing, direction)
-    page = f'width="{plan.width:g}" height="{plan.height:g}"'
-    view = f'viewBox="0 0 {plan.width:g} {plan.height:g}"'
+    style = _CSS + (_STATED if any(card.state for card in (*drawing.cards, *drawing.frames)) else "")
+    wide = max(plan.width, min(width(caption, NOTE) + 32, 480.0)) if caption else plan.width
+    high = plan.height + (22 if caption else 0)
+    page = f'width="{wide:g}" height="{high:g}"'
+    view = f'viewBox="0 0 {wide:g} {high:g}"'
+    below = [_text("note title", caption, NOTE, 16, plan.height + 4, wide - 24)] if caption else []
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" class="troupe" role="img" {page} {view}>',
             f"<title>{escape(plain(title) or 'Graph')}</title>",
             f"<desc>{escape(_described(drawing, plan))}</desc>",
-            f"<style>{_CSS}</style>",
+            f"<style>{style}</style>",
             f'<rect class="page" {page} rx="8"/>',
             *(_frame(frame, plan) for frame in drawing.frames if frame.id in plan.frames),
             *strokes(plan.routes),
             *(_card(card, plan.boxes[card.id]) for card in drawing.cards),
             *_words(plan),
+            *below,
             "</svg>",
         ]
     )
@@ -112,7 +133,12 @@ def _text(kind: str, text: str, size: float, x: float, y: float, room: float) ->
 def _frame(frame: Card, plan: Layout) -> str:
     at = plan.titles[frame.id]
     name = _text("note title", frame.label, NOTE, at.x, at.y + at.height / 2, at.width + 1)
-    return _rect("frame", plan.frames[frame.id], 10) + name
+    around = _rect("frame card" if frame.state else "frame", plan.frames[frame.id], 10)
+    return (
+        f'<g data-frame="{escape(plain(frame.id))}" class="{frame.state}">{around}{name}</g>'
+        if frame.state
+        else around + name
+    )
 
 
 def _sign(kind: str, x: float, y: float) -> str:
@@ -122,19 +148,29 @@ def _sign(kind: str, x: float, y: float) -> str:
 
 def _card(card: Card, box: Box) -> str:
     x, y, room = box.x + box.width / 2, box.y + box.height / 2, box.width - 16
-    begin = f'<g data-id="{escape(plain(card.id))}">'
+    state = f' class="{card.state}"' if card.state in MARKS else ""
+    begin = f'<g data-id="{escape(plain(card.id))}"{state}>'
     if card.kind in ("start", "end"):
         return f"{begin}<title>{card.kind}</title>{_sign(card.kind, x, y)}</g>"
     kind = "step" if card.kind == "frame" else card.kind
-    parts = [begin, _rect(kind, box, min(_ROUND.get(kind, 8.0), box.height / 2))]
+    parts = [begin, _rect(f"{kind} card" if card.state else kind, box, min(_ROUND.get(kind, 8.0), box.height / 2))]
     if card.kind == "frame":  # a card on a card: a whole graph lies behind it
         parts.append(_rect("frame", Box(box.x + 3, box.y + 3, box.width - 6, box.height - 6), 6))
+    lines = [("note", card.note)] * bool(card.note) + [("said", card.said)] * bool(card.state)
+    lines += [("note facts", card.facts)] * bool(card.facts)
+    at = y - 7.5 * len(lines) + (0.5 if lines else 0.0)
     if kind in _SIGNS:
         parts.append(_sign(kind, box.x + 16, y))
         x, room = x + 8, room - 24
-    parts.append(_text("text", card.label, LABEL, x, y - 7 if card.note else y, room))
-    if card.note:
-        parts.append(_text("note", card.note, NOTE, x, y + 8, room))
+    parts.append(_text("text", card.label, LABEL, x, at, room))
+    for style, text in lines:
+        at += 15
+        if style == "said":
+            wide = min(width(text, NOTE) * BOLD, room - 16)
+            parts.append(f'<path class="mark" d="M{x - wide / 2 - 3:.1f} {at:g}{MARKS[card.state]}"/>')
+            parts.append(_text("said", text, NOTE, round(x - wide / 2 + 6.5, 1), at, room - 14))
+        else:
+            parts.append(_text(style, text, NOTE, x, at, room))
     return "".join((*parts, "</g>"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from troupe.graphs.drawing.cards import Card, Drawing
-from troupe.graphs.drawing.measure import LABEL, NOTE, WORD, WORD_HEIGHT, WORD_WIDEST, width
+from troupe.graphs.drawing.measure import BOLD, LABEL, NOTE, WORD, WORD_HEIGHT, WORD_WIDEST, width
 from troupe.graphs.drawing.places import Direction
 
 _CARD_WIDEST = 190.0
@@ -27,7 +27,8 @@ class Scene:
         self.breadths: dict[str, float] = defaultdict(lambda: 84.0)  # a column of cards of a kind has straight sides
         for card in drawing.cards:
             room = 44 if card.kind in ("ask", "gate") else 28
-            need = max(width(card.label, LABEL), width(card.note, NOTE)) + room
+            more = max(width(card.note, NOTE), width(card.said, NOTE) * BOLD + 20, width(card.facts, NOTE))
+            need = max(width(card.label, LABEL), more) + room
             self.breadths[card.kind] = min(max(self.breadths[card.kind], need), _CARD_WIDEST)
 
     def _asked(self) -> dict[str, str]:
@@ -52,7 +53,8 @@ class Scene:
         """Half the size of a card."""
         if card.kind in ("start", "end"):
             return 7.0, 7.0
-        high = {"gate": 14.0, "ask": 16.0}.get(card.kind, 19.0) + (6.0 if card.note else 0.0)
+        lines = bool(card.note) + bool(card.state) + bool(card.facts)
+        high = {"gate": 14.0, "ask": 16.0}.get(card.kind, 19.0) + (0.0, 6.0, 14.0, 22.0)[lines]
         return self.turned(round(self.breadths[card.kind] / 2), high)
 
     def word(self, word: str) -> tuple[float, float]:

@@ -105,9 +105,9 @@ def test_what_it_tells_while_it_works() -> None:
     run(team, "x", model=scripted(lines), db=":memory:", listeners=[told.append])
     assert [one.kind for one in told] == [
         "run_started",
-        "step_started", "step_finished", "progress",
-        "step_started", "step_finished", "verdict",
-        "step_started", "step_finished", "verdict", "progress",
+        "step_started", "request", "step_finished", "progress",
+        "step_started", "request", "step_finished", "request", "verdict",
+        "step_started", "request", "step_finished", "request", "verdict", "progress",
         "run_finished",
     ]  # fmt: skip
     started = [(one.path, one.round, one.index, one.total) for one in told if one.kind == "step_started"]

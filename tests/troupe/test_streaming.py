@@ -74,9 +74,9 @@ GATED = sequential(A, Step(B, gate=gate(review(by="qa-engineer"))))
 async def test_events_come_in_the_order_of_the_work() -> None:
     events = await read(GATED, "x", context=TeamContext(models=scripted(LINES)))
     assert kinds(events) == [
-        "step_started", "step_finished", "progress",
-        "step_started", "step_finished", "verdict",
-        "step_started", "step_finished", "verdict", "progress",
+        "step_started", "request", "step_finished", "progress",
+        "step_started", "request", "step_finished", "request", "verdict",
+        "step_started", "request", "step_finished", "request", "verdict", "progress",
         "run_finished",
     ]  # fmt: skip
     last: Any = events[-1]
@@ -144,7 +144,8 @@ async def test_what_a_model_says_over_http_streams_too(monkeypatch: pytest.Monke
 async def test_failed_attempts_are_told_before_the_step_ends() -> None:
     model = scripted({"a": [ConnectionError("refused"), "fine"]})
     events = await read(A, "x", context=TeamContext(models=model, executor=patient()))
-    assert kinds(events) == ["step_started", "attempt", "step_finished", "progress", "run_finished"]
+    told = ["step_started", "attempt", "request", "recovered", "step_finished", "progress", "run_finished"]
+    assert kinds(events) == told
 
 
 async def test_a_dead_worker_ends_the_stream_with_the_cause_and_not_with_an_exception() -> None:
@@ -159,7 +160,7 @@ async def test_a_question_is_an_event_and_its_answer_another_stream() -> None:
     model = scripted({"a": "one", "b": "two"})
     context = TeamContext(models=model)
     asked = await read(team, "x", thread="t", context=context)
-    assert kinds(asked) == ["step_started", "step_finished", "verdict", "waiting", "run_finished"]
+    assert kinds(asked) == ["step_started", "request", "step_finished", "verdict", "waiting", "run_finished"]
     waiting, finished = (one for one in asked if one.kind in ("waiting", "run_finished"))
     assert (waiting.path, waiting.options) == ("a", ("approve", "edit", "respond", "reject"))  # type: ignore[attr-defined]
     assert finished.status == "waiting"  # type: ignore[attr-defined]

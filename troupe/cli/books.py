@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
 
 from troupe.cli import output
 from troupe.cli.ending import Ending
@@ -95,6 +94,8 @@ def show_runs(db: str | None, as_json: bool) -> None:
 
 
 async def _measured(db: str | None) -> tuple[list[tuple[Turn, str]], Mapping[str, int], int]:
+    from troupe.looking import standing
+
     async with opened(db) as store:
         if store is None:
             return [], {}, 0
@@ -115,6 +116,8 @@ def show_history(run: str, db: str | None, as_json: bool) -> None:
 
 
 async def _turns(db: str | None, run: str) -> list[tuple[Turn, str]]:
+    from troupe.looking import standing
+
     async with opened(db) as store:
         assert store is not None  # noqa: S101 - must_exist() was asked before
         await store.last(run)  # says so if there is none
@@ -124,17 +127,9 @@ async def _turns(db: str | None, run: str) -> list[tuple[Turn, str]]:
 
 async def _paid(store: Store, turn: Turn) -> Turn:
     """The turn with what it cost so far: that is written at its end, and the journal knows it before."""
+    from troupe.looking import root_of
+
     return replace(turn, usage=await store.spent(root_of(turn))) if turn.status == "running" else turn
-
-
-def root_of(turn: Turn) -> str:
-    """Where a turn's rows lie in the journal."""
-    return f"{quote(turn.thread, safe='')}/{turn.turn}"
-
-
-async def standing(store: Store, turn: Turn) -> str:
-    """A turn's status; one that nobody works on any more is stopped, whatever it says."""
-    return "stopped" if turn.status == "running" and await store.holder(turn.thread) is None else turn.status
 
 
 def turn_json(turn: Turn, status: str) -> dict[str, Any]:
@@ -205,6 +200,7 @@ def show_run(run: str, db: str | None, as_json: bool) -> None:
     if result.deliverables:
         step = next(iter(result.deliverables))
         output.note(f"\nSee what was sent and received: {ending.command('show', result.run, step)}")
+        output.note(f"All of it as a page: {ending.command('report', result.run, '-o', 'run.html')}")
 
 
 def _show_steps(result: Result) -> None:
@@ -241,6 +237,7 @@ async def _standing(db: str | None, run: str) -> tuple[Result, Turn]:
     """A run as its graph sees it; where that cannot be imported, as the books do."""
     from troupe.agents.errors import StoreError, TroupeError
     from troupe.doors import ainspect
+    from troupe.looking import recorded
 
     async with opened(db) as store:
         assert store is not None  # noqa: S101 - must_exist() was asked before
@@ -252,32 +249,3 @@ async def _standing(db: str | None, run: str) -> tuple[Result, Turn]:
         except TroupeError as error:
             output.note(f"What ran cannot be imported here, so this is what the journal holds. {error}")
             return await recorded(store, turn), turn
-
-
-async def recorded(store: Store, turn: Turn) -> Result:
-    """A turn as the journal and the last checkpoint know it, without its graph."""
-    from troupe.agents.contracts import Deliverable, Reason
-    from troupe.questions import read_question
-    from troupe.result import Result
-
-    status: Any = await standing(store, turn)
-    done: dict[str, Deliverable] = {}
-    for row in await store.rows(f"{root_of(turn)}/"):
-        if row.kind == "outcome" and "/work." in row.key:
-            done[row.path] = Deliverable.model_validate(row.received).but(usage=row.usage, parts={})
-    last = await store.aget_tuple({"configurable": {"thread_id": turn.thread, "checkpoint_ns": ""}})
-    writes = (last.pending_writes if last else None) or []
-    asked = [one for _, channel, value in writes if channel == "__interrupt__" for one in value]
-    return Result(
-        run=turn.thread,
-        workflow=turn.workflow,
-        task=turn.task,
-        turn=turn.turn,
-        status=status,
-        reason=Reason(kind="stopped" if status == "stopped" else "error", message=turn.reason) if turn.reason else None,
-        answer=list(done.values())[-1].content if done and status in ("completed", "partial") else "",
-        deliverables=done,
-        usage=await store.spent(root_of(turn)),
-        waiting=tuple(map(read_question, asked)) if status == "waiting" else (),
-        simulated=turn.simulated,
-    )

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from troupe.cli import output
-from troupe.cli.options import Budget, Db, Deadline, Json, Model, Question, RunId, Wishes, Yes, wishing
+from troupe.cli.options import Budget, Db, Deadline, Json, Model, Named, Question, RunId, Wishes, Yes, wishing
 
 HELP = (
     "Teams of LLM agents on LangGraph: run them, watch them, and go on where they stopped.\n\n"
@@ -300,16 +300,37 @@ def draw(
             "--output",
             "-o",
             metavar="FILE",
-            help="An .svg or .mmd file; without it Mermaid is printed.",
+            help="An .svg, .png, .mmd or .json file; without it Mermaid is printed.",
             dir_okay=False,
         ),
     ] = None,
+    fold: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A graph inside that is shown as one card; all for every one. Repeatable."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """A team as a picture: one self-contained SVG, or Mermaid."""
+    """A team as a picture: one self-contained SVG, pixels, Mermaid, or data with its places."""
     from troupe.cli.offers import draw_team
 
-    draw_team(workflow, output_file, as_json)
+    draw_team(workflow, output_file, fold or [], as_json)
+
+
+@app.command(rich_help_panel=LOOK)
+def report(
+    run: RunId,
+    output_file: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The .html file.", dir_okay=False)
+    ] = Path("report.html"),
+    turn: Annotated[int | None, typer.Option(metavar="N", help="Of the run; the last one by default.", min=1)] = None,
+    target: Named = None,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """A run as one HTML file that needs nothing else: graph, timeline, costs, verdicts, errors, deliverables."""
+    from troupe.cli.reports import write
+
+    write(run, output_file, turn, target, db, as_json)
 
 
 @app.command(rich_help_panel=LOOK)

@@ -98,7 +98,8 @@ def _sent(row: Row) -> Any:
     sent = dict(row.sent or {})
     if row.kind in ("question", "answer"):
         return {name: sent[name] for name in ("question", "content", "id") if sent.get(name)}
-    sent.pop("seal", None)
+    for name in ("seal", "model", "tier"):
+        sent.pop(name, None)
     if "messages" in sent:
         sent["messages"] = [_message(one) for one in sent["messages"]]
     return sent

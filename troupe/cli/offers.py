@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from troupe.cli import output
+
+_DRAWN = (".svg", ".png", ".mmd", ".json")
 
 
 def show_all(as_json: bool) -> None:
@@ -69,29 +71,38 @@ def explain_task(task: str, as_json: bool, **options: Any) -> None:
     output.as_json(explanation.to_json()) if as_json else output.out(str(explanation))
 
 
-def draw_team(workflow: str, file: Path | None, as_json: bool) -> None:
-    """A team's graph as SVG or Mermaid, into a file or as Mermaid on standard output."""
+def draw_team(workflow: str, file: Path | None, fold: list[str], as_json: bool) -> None:
+    """A team's graph as a file of the kind that its name says, or as Mermaid on standard output."""
     from troupe.agents.errors import SettingsError
     from troupe.cli.running import reserved
 
-    if file is not None and file.suffix not in (".svg", ".mmd"):
-        raise SettingsError(f"{file} is neither .svg nor .mmd, which say what is drawn.")
+    if file is not None and file.suffix not in _DRAWN:
+        raise SettingsError(f"{file} is none of {', '.join(_DRAWN)}, which say what is drawn.")
     with reserved():
         from troupe.catalogue import resolve
-        from troupe.graphs.drawing import Drawing, mermaid, svg
+        from troupe.graphs.drawing import Drawing, folded, mermaid, png, svg, to_json
 
         target = resolve(workflow)
         drawing = Drawing.of(target.team.get_graph(xray=True))
-    text = svg(drawing, title=target.name) if file is not None and file.suffix == ".svg" else mermaid(drawing)
+        if fold:
+            drawing = folded(drawing, "all" if "all" in fold else fold)
+        kind = ".mmd" if file is None else file.suffix
+        if kind == ".png":
+            made = png(drawing, title=target.name)
+        elif kind == ".json":
+            made = json.dumps(to_json(drawing), ensure_ascii=False, indent=1).encode()
+        else:
+            text = svg(drawing, title=target.name) if kind == ".svg" else mermaid(drawing)
+            made = f"{text.rstrip()}\n".encode()
     if file is not None:
         try:
-            file.write_text(text if text.endswith("\n") else f"{text}\n", "utf-8")
+            file.write_bytes(made)
         except OSError as error:
             raise SettingsError(f"{file} cannot be written: {error}.") from None
     if as_json:
-        output.as_json({"workflow": target.name, "file": file and str(file), **asdict(drawing)})
+        output.as_json({"workflow": target.name, "file": file and str(file), **to_json(drawing)})
     elif file is None:
-        output.out(text.rstrip("\n"))
+        output.out(made.decode().rstrip("\n"))
     else:
         output.note(f"drawn      {file}")
 

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from troupe.agents.contracts import TURNED_TO
 from troupe.agents.events import (
+    Answered,
     Attempt,
     Event,
     Judged,
     Notice,
     Progress,
+    Recovered,
+    Requested,
     Rerouted,
     RunFinished,
     RunStarted,
     StepFinished,
     StepStarted,
+    Superseded,
     Token,
     Waiting,
 )
 from troupe.view.words import counted, duration, line, money
+
+if TYPE_CHECKING:
+    from troupe.view.runview import Said
 
 _DECISIONS = {
     "pass": ("passed", ""),
@@ -37,23 +45,25 @@ def line_of(event: Event) -> str | None:
     >>> line_of(Notice(at=0.0, path="draft", text="No price is known.")).partition("  ")[2]
     'draft: No price is known.'
     """
-    said = _said(event)
+    said = said_of(event)
     if said is None:
         return None
     clock = time.strftime("%H:%M:%S", time.localtime(event.at))
     return f"{clock}  " + line(f"{event.path}: {said}" if event.path else said)
 
 
-def _said(event: Event) -> str | None:
+def said_of(event: Event) -> str | None:
+    """The event in words, without its time and step; None for what is told by something else."""
     match event:
-        case Token():
+        case Token() | Requested() | Recovered():
             return None
         case RunStarted():
             return begun(event)
         case StepStarted():
             again = f", round {event.round}" if event.round > 1 else ""
             who = "" if event.agent == event.path.rpartition("/")[2] else f" by {event.agent}"
-            return f"started{who} ({event.index} of {event.total}{again})"
+            place = f"{event.index} of {event.total}{again}" if event.total else again.removeprefix(", ")
+            return f"started{who}{f' ({place})' if place else ''}"
         case Attempt():
             after = "gives up" if event.wait is None else f"again in {duration(event.wait)}"
             return f"attempt {event.number} to {event.purpose} failed ({event.failure}), {after}: {event.cause}"
@@ -65,6 +75,10 @@ def _said(event: Event) -> str | None:
             return finished(event)
         case Progress():
             return f"{event.done} of {counted(event.total, 'step')}, {duration(event.seconds)}, {money(event.usd)}"
+        case Superseded():
+            return f"round {event.round} is not built on any more"
+        case Answered():
+            return f"{event.by} answered: {f'{event.answer}: {event.text}' if event.text else event.answer}"
         case Waiting():
             return f"waiting for a person: {event.question}"
         case Notice():
@@ -83,7 +97,7 @@ def begun(event: RunStarted) -> str:
     return f"{event.workflow} {what}, run {event.run}{turn}{simulated}"
 
 
-def judged(event: Judged) -> str:
+def judged(event: Judged | Said) -> str:
     """A verdict in words, with what followed from it."""
     score = "" if event.score is None else f", score {event.score:.2f}"
     said = f": {event.feedback}" if event.feedback and not event.passed else ""

@@ -1,63 +1,53 @@
-"""A run alive in a terminal: one row per step, redrawn in place."""
+"""A run alive in a terminal: one row per step, redrawn in place, and a bar with what is under way."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from troupe.agents.events import (
-    Attempt,
-    Event,
-    Judged,
-    Notice,
-    Progress,
-    Rerouted,
-    RunStarted,
-    StepFinished,
-    StepStarted,
-)
-from troupe.view.lines import begun, finished, judged
+from troupe.agents.events import Event, Notice, RunStarted
+from troupe.graphs.drawing.states import State
+from troupe.view.lines import begun, judged
+from troupe.view.runview import STATES, RunView, StepView
 from troupe.view.words import duration, line, money
 
-_MARKS = {"accepted": ("✓", "green"), "partial": ("~", "yellow"), "failed": ("✗", "red"), "skipped": ("-", "dim")}
-
-
-@dataclass(slots=True)
-class _Row:
-    """A step as it is shown; it is under way as long as it has no mark."""
-
-    agent: str
-    began: float
-    mark: str = ""
-    seconds: float | None = None
-    said: str = ""
-    round: int = 1
+_STYLES: dict[State, str] = {
+    "pending": "dim", "running": "cyan", "accepted": "green", "reworked": "yellow", "partial": "yellow",
+    "failed": "red", "skipped": "dim", "superseded": "magenta", "waiting": "magenta",
+}  # fmt: skip
+_ASCII: dict[State, str] = {
+    "pending": ".", "running": "*", "accepted": "+", "reworked": "^", "partial": "~", "failed": "x", "skipped": "-",
+    "superseded": "<", "waiting": "?",
+}  # fmt: skip
+_WIDE, _ROOMY = 64, 84
+"""Columns from which states and figures, and who works, have room."""
 
 
 class Terminal:
     """Shows what it is told on standard error while it is entered; the last picture stays.
 
     Texts of models and users are shown as they are: nothing in them is read as markup or as a terminal's command.
+
+    Attributes:
+        view: the run as it stands.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, view: RunView | None = None) -> None:
         self._console = console or Console(file=sys.stderr, highlight=False)
-        self._spinner = Spinner("line" if self._console.options.ascii_only else "dots", style="cyan")
-        self._rows: dict[str, _Row] = {}
-        self._seen: dict[str, int] = {}
-        self._progress: Progress | None = None
-        self._began = time.time()
+        self._ascii = self._console.options.ascii_only
+        self._spinner = Spinner("line" if self._ascii else "dots", style="cyan")
         self._open = True
+        self.view = view or RunView()
         self._live = Live(console=self._console, get_renderable=self.picture, refresh_per_second=10)
 
     def __enter__(self) -> Self:
@@ -81,103 +71,121 @@ class Terminal:
 
     def __call__(self, event: Event) -> None:
         """Take an event in."""
+        self.view(event)
         match event:
             case RunStarted():
-                self._began = event.at
                 self.note(line(begun(event)), "yellow" if event.simulated else "bold")
             case Notice():
                 self.note(line(f"{event.path}: {event.text}" if event.path else event.text))
-            case Progress() if not event.path:
-                self._progress = event
-            case StepStarted():
-                self._rows[event.path] = _Row(event.agent, event.at, round=event.round)
-                for prefix in _prefixes(event.path):
-                    self._seen.setdefault(prefix, len(self._seen))
-            case _ if (row := self._rows.get(event.path)) is not None:
-                _change(row, event)
 
     def picture(self) -> RenderableType:
         """The run as it stands."""
-        if not self._rows:
+        steps = list(self.view.steps.values())
+        if not self._open:  # what never came to anything says nothing
+            steps = [step for step in steps if step.state != "pending"]
+        if not steps:
             return self._spinner_and("starting") if self._open else Text("")
-        rows = sorted(self._rows.items(), key=lambda one: [self._seen[prefix] for prefix in _prefixes(one[0])])
-        shown = self._fitting(rows) if self._open else rows
-        grid = Table.grid(padding=(0, 1), expand=True)
-        grid.add_column(width=1)
-        grid.add_column(no_wrap=True)
-        grid.add_column(no_wrap=True, justify="right")
-        grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-        for path, row in shown:
-            grid.add_row(*self._cells(path, row))
+        shown = self._fitting(steps) if self._open else steps
+        grid = self._grid(shown)
         if not self._open:
             return grid
-        hidden = [Text(f"  … {len(rows) - len(shown)} more", style="dim")] if len(shown) < len(rows) else []
+        hidden = [Text(f"  … {len(steps) - len(shown)} more", style="dim")] if len(shown) < len(steps) else []
         return Group(*hidden, grid, self._footer())
 
-    def _cells(self, path: str, row: _Row) -> Sequence[RenderableType]:
-        depth = path.count("/")
-        name = Text("  " * depth + line(path.rpartition("/")[2], 40))
-        took = row.seconds if row.seconds is not None else time.time() - row.began
-        rest = Text(line(row.agent), style="dim") if row.agent != path.rpartition("/")[2] else Text()
-        if row.said:
-            rest.append("  " if rest else "").append(line(row.said), style="red" if row.mark == "failed" else "")
-        if row.mark:
-            sign, style = _MARKS.get(row.mark, ("·", "dim"))
-            mark: RenderableType = Text(sign if not self._console.options.ascii_only else "+", style=style)
+    def _grid(self, steps: Sequence[StepView]) -> Table:
+        """The rows, with as many columns as there is room for."""
+        wide = self._console.width
+        grid = Table.grid(padding=(0, 1), expand=True)
+        grid.add_column(width=1)
+        if wide >= _WIDE:
+            grid.add_column(no_wrap=True, overflow="ellipsis", max_width=wide // 3)
         else:
-            mark = self._spinner if self._open else Text("·", style="dim")
-        return mark, name, Text(duration(took), style="dim"), rest
+            grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        tried = wide >= _WIDE and any(step.round > 1 or _failures(step) for step in steps)
+        used = self.view.each_used() if wide >= _WIDE else {}
+        paid = any(one["usd"] != 0 for one in used.values())
+        teams = {step.outer for step in steps}
+        if tried:
+            grid.add_column(no_wrap=True, justify="right")
+        grid.add_column(no_wrap=True, justify="right")
+        if paid:
+            grid.add_column(no_wrap=True, justify="right")
+        if wide >= _WIDE:
+            grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        for step in steps:
+            name = Text("  " * step.path.count("/") + line(step.name, 40), style="dim" * (step.state == "pending"))
+            took = "" if step.started is None else duration(step.seconds(time.time() if self._open else self.view.last))
+            cells: list[RenderableType] = [self._mark(step), name]
+            cells += [Text(_rounds(step), style="dim")] if tried else []
+            cells += [Text(took, style="dim")]
+            usd = money(used[step.path]["usd"]) if paid and step.started is not None else ""
+            cells += [Text(usd, style="dim")] if paid else []
+            cells += [self._said(step, step.path in teams)] if wide >= _WIDE else []
+            grid.add_row(*cells)
+        return grid
+
+    def _mark(self, step: StepView) -> RenderableType:
+        if step.state == "running" and self._open:
+            return self._spinner
+        return Text((_ASCII if self._ascii else STATES)[step.state], style=_STYLES[step.state])
+
+    def _said(self, step: StepView, team: bool) -> Text:
+        """Its state and why, and who works where that is not its name."""
+        said: list[str] = [] if step.state in ("pending", "running") else [step.state]
+        last = step.verdicts[-1] if step.verdicts else None
+        if step.state == "running":
+            said = ["at its gate" if step.reviewing else step.note]
+        elif last is not None and last.passed:
+            said += [f"score {last.score:.2f} by {last.by}"] if last.score is not None else []
+        elif last is not None and step.state in ("reworked", "superseded", "waiting"):
+            said = [judged(last)]
+        elif step.state != "pending":
+            said += [judged(last) if last is not None else step.note, "" if last is not None else step.reason]
+        text = Text(line(", ".join(filter(None, said))), style="" if step.state == "accepted" else _STYLES[step.state])
+        if step.agent and step.agent != step.name and not team and self._console.width >= _ROOMY:
+            return Text(line(step.agent), style="dim").append("  " if text else "").append(text)
+        return text
 
     def _footer(self) -> RenderableType:
-        parts = [duration(time.time() - self._began)]
-        if self._progress is not None:
-            done = self._progress
-            parts = [f"{done.done} of {done.total}", *parts, money(done.usd)]
-        return Text(f"  {' · '.join(parts)}", style="dim")
+        done, whole = self.view.progress
+        wide = self._console.width >= _WIDE
+        used = [f"{done} of {whole}", *([duration(self.view.seconds(time.time()))] if wide else [])]
+        if self.view.usd != 0 and wide:
+            used.append(money(self.view.usd))
+        live = [step for step in self.view.under_way if step.state == "running"]
+        now = ", ".join(line(step.name, 30) for step in live)
+        said = " " + " · ".join([*used, *([f"now: {now}"] if now else [])])
+        grid = Table.grid(expand=True)
+        grid.add_column(width=min(20, max(6, self._console.width // 5)))
+        grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        bar: RenderableType = ProgressBar(total=max(whole, 1), completed=done, complete_style="green", style="dim")
+        grid.add_row(Text("") if self._ascii else bar, Text(said, style="dim"))
+        return grid
 
     def _spinner_and(self, text: str) -> RenderableType:
         grid = Table.grid(padding=(0, 1))
         grid.add_row(self._spinner, Text(text, style="dim"))
         return grid
 
-    def _fitting(self, rows: list[tuple[str, _Row]]) -> list[tuple[str, _Row]]:
-        """As many rows as the screen has lines for: those under way first, then the newest."""
+    def _fitting(self, steps: list[StepView]) -> list[StepView]:
+        """As many rows as the screen has lines for: those under way first, then the newest, then what comes next."""
         room = max(self._console.height - 4, 3)
-        if len(rows) <= room:
-            return rows
-        ranked = sorted(range(len(rows)), key=lambda index: (not rows[index][1].mark, index))
-        return [rows[index] for index in sorted(ranked[-room:])]
+        if len(steps) <= room:
+            return steps
+        pending = [at for at, step in enumerate(steps) if step.state == "pending"]
+        ranked = sorted(
+            range(len(steps)),
+            key=lambda at: (steps[at].state != "running", at in pending, at if at in pending else -at),
+        )
+        return [steps[at] for at in sorted(ranked[:room])]
 
 
-def _change(row: _Row, event: Event) -> None:
-    """What an event of a step that is shown changes in its row."""
-    match event:
-        case Attempt():
-            again = "" if event.wait is None else f", again in {duration(event.wait)}"
-            row.said = f"attempt {event.number} failed ({event.failure}){again}"
-        case Rerouted():
-            row.said = f"{event.agent} gave up, {event.to} takes over"
-        case StepFinished():
-            under_review = event.status == "submitted"
-            row.mark = "" if under_review else event.status
-            row.seconds = None if under_review else event.at - row.began
-            row.said = "at the gate" if under_review else _unless_plain(event)
-        case Judged():
-            back = event.decision in ("rework", "rollback", "ask")
-            row.mark = {"pass": "accepted", "partial": "partial", "fail": "failed"}.get(event.decision, "sent back")
-            row.seconds = event.at - row.began
-            row.said = judged(event) if back or not event.passed or event.score is not None else ""
-            if row.round > 1:
-                row.said = f"round {row.round}{', ' if row.said else ''}{row.said}"
+def _failures(step: StepView) -> int:
+    return sum(bool(one.failure) for one in step.attempts)
 
 
-def _unless_plain(event: StepFinished) -> str:
-    """Words only for what is not plain success."""
-    usual = event.status == "accepted" and event.attempts <= 1 and not event.cause
-    plain = usual and not (event.recalled or event.cached)
-    return "" if plain else finished(event)
-
-
-def _prefixes(path: str) -> list[str]:
-    parts = path.split("/")
-    return ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
+def _rounds(step: StepView) -> str:
+    """How often it was done, and tried."""
+    tries = sum(one.round == step.round for one in step.attempts)
+    said = [f"round {step.round}"] if step.round > 1 else []
+    return ", ".join([*said, *([f"{tries} tries"] if tries > 1 else [])])
