@@ -147,6 +147,15 @@ def test_explain_asks_the_model_that_is_configured(shell: Shell) -> None:
     assert len(server.requests) == 1
 
 
+def test_an_adaptive_run_is_told_what_a_mistake_costs_and_how_soon_it_is_wanted(shell: Shell) -> None:
+    done = shell("run", "adaptive", "rename photos by date", "--quality", "critical", "--timeline", "urgent", "--json")
+    task = done.json["record"]["assessment"]["task"]
+    assert (done.code, task["quality"], task["timeline"]) == (0, "critical", "urgent")
+    assert {task["sources"]["quality"], task["sources"]["timeline"]} == {"stated"}
+    wrong = shell("run", "adaptive", "x", "--quality", "superb")
+    assert wrong.code == 2 and "'standard', 'high' or 'critical'" in wrong.err
+
+
 def test_an_adaptive_run_shows_what_was_chosen(shell: Shell) -> None:
     assert shell("run", "adaptive", "Write a haiku.", "--thread", "t").code == 0
     assert "single, by the table: it is simple" in shell("runs", "t").out

@@ -9,7 +9,21 @@ from typing import Annotated, Any
 import typer
 
 from troupe.cli import output
-from troupe.cli.options import Budget, Db, Deadline, Json, Model, Named, Question, RunId, Wishes, Yes, wishing
+from troupe.cli.options import (
+    Budget,
+    Db,
+    Deadline,
+    Json,
+    Model,
+    Named,
+    Quality,
+    Question,
+    RunId,
+    Timeline,
+    Wishes,
+    Yes,
+    wishing,
+)
 
 HELP = (
     "Teams of LLM agents on LangGraph: run them, watch them, and go on where they stopped.\n\n"
@@ -71,12 +85,18 @@ def run(
     thread: Annotated[
         str | None, typer.Option(metavar="ID", help="The run's id; one that exists gets its next turn.")
     ] = None,
+    quality: Quality = None,
+    timeline: Timeline = None,
 ) -> None:
-    """Run a team to its end. Progress goes to standard error, the answer to standard output."""
+    """Run a team to its end. Progress goes to standard error, the answer to standard output.
+
+    An adaptive team chooses its way of working by --quality and --timeline, too.
+    """
     from troupe.cli.running import perform
 
     task = sys.stdin.read().strip() if task == "-" else task
-    perform("arun", workflow, task, wishes=wishes, workflow=workflow, thread=thread)
+    stated = {"quality": quality, "timeline": timeline}
+    perform("arun", workflow, task, wishes=wishes, workflow=workflow, thread=thread, stated=stated)
 
 
 @app.command(rich_help_panel=WORK)
@@ -271,10 +291,8 @@ def explain(
     learn: Annotated[
         bool, typer.Option("--learn", help="Let published evidence and recorded runs overrule the table.")
     ] = False,
-    quality: Annotated[str | None, typer.Option(metavar="standard|high|critical", help="What a mistake costs.")] = None,
-    timeline: Annotated[
-        str | None, typer.Option(metavar="urgent|normal|flexible", help="How soon it is needed.")
-    ] = None,
+    quality: Quality = None,
+    timeline: Timeline = None,
     complexity: Annotated[
         str | None, typer.Option(metavar="simple|moderate|complex|enterprise", help="How large it is.")
     ] = None,

@@ -22,6 +22,8 @@ Model = Annotated[
 ]
 Budget = Annotated[float | None, typer.Option(metavar="USD", min=0, help="The most that this turn may cost.")]
 Deadline = Annotated[float | None, typer.Option(metavar="SECONDS", help="The longest that this turn may take.")]
+Quality = Annotated[str | None, typer.Option(metavar="standard|high|critical", help="What a mistake costs.")]
+Timeline = Annotated[str | None, typer.Option(metavar="urgent|normal|flexible", help="How soon it is wanted.")]
 UseCache = Annotated[
     bool | None,
     typer.Option(

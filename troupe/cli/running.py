@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +37,7 @@ def perform(
     wishes: Wishes,
     workflow: str | None = None,
     interactive: bool = False,
+    stated: Mapping[str, str | None] | None = None,
     **options: Any,
 ) -> NoReturn:
     """Go through one of the async doors and end the process with the run's exit code.
@@ -47,6 +48,7 @@ def perform(
         wishes: for it and for what is shown.
         workflow: what a new run is started with.
         interactive: whether a run that waits is answered here, where there is a terminal.
+        stated: fields of the context that have no argument of the door's own.
         options: more for the door.
 
     Raises:
@@ -56,6 +58,10 @@ def perform(
         _usable(wishes.out)
     asks = interactive and can_ask()
     ending = Ending(wishes.db, wishes.out, wishes.json, workflow, asks)
+    if said := {name: one for name, one in (stated or {}).items() if one is not None}:
+        from troupe.agents.context import TeamContext
+
+        options["context"] = TeamContext.model_construct(**said)  # the door checks it
     if door != "arun":
         options = {**options, "accept_changes": wishes.accept_changes}
     result, code = _once(door, args, wishes, ending, options)
