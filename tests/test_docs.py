@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from troupe.catalogue import PATTERNS
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(<!-- not run: .+? -->\n)?```python\n(.*?)```\n(?:\n```text\n(.*?)```\n)?", re.DOTALL)
@@ -39,3 +41,13 @@ def test_every_link_of_the_pages_leads_somewhere() -> None:
     for page in [*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_every_use_of_a_pattern_has_an_executed_example_on_its_page(pattern: str) -> None:
+    page = (ROOT / "docs" / f"{pattern}.md").read_text("utf-8")
+    examples = dict(re.findall(r"### (.+)\n((?:(?!##).*\n)*)", page.partition("## Uses\n")[2]))
+    assert PATTERNS[pattern].uses
+    for use in PATTERNS[pattern].uses:
+        ((left_out, _, shown),) = BLOCK.findall(examples[use])
+        assert shown and not left_out
