@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.openai_server import OpenAIServer
 from troupe.catalogue import PATTERNS
 
 ROOT = Path(__file__).parent.parent
@@ -18,6 +21,19 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(<!-- not run: .+? -->\n)?```python\n(.*?)```\n(?:\n```text\n(.*?)```\n)?", re.DOTALL)
 
 
+@pytest.fixture
+def _provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a page takes for OpenAI is a server on the loopback interface."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    with OpenAIServer(lambda received: f"{received.model} says hello.") as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-test-0000")
+        yield
+
+
+@pytest.mark.usefixtures("_provider")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_of_the_page_runs_and_prints_what_it_says(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
