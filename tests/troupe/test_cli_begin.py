@@ -65,9 +65,9 @@ def test_list_and_show_do_without_langgraph(shell: Shell) -> None:
 
 def test_list_says_what_each_pattern_is_good_for(shell: Shell) -> None:
     shown = shell("list").out
-    for one in shell("list", "--json").json["patterns"]:
-        assert len(one["uses"]) == 3
-        assert all(f"- {use['name']}: {use['summary']}" in shown for use in one["uses"])
+    uses = {one["name"]: one["uses"] for one in shell("list", "--json").json["patterns"]}
+    assert all(len(uses[pattern]) == 3 for pattern in ("sequential", "parallel", "hierarchical", "mesh"))
+    assert all(f"- {one['name']}: {one['summary']}" in shown for every in uses.values() for one in every)
 
 
 def test_the_command_the_module_and_the_package_are_one(shell: Shell) -> None:
