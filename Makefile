@@ -35,7 +35,7 @@ pictures: ## draw the pictures of README and docs again
 	$(BIN)/python docs/pictures.py
 
 docs: ## the site, in build/site; offline
-	$(BIN)/mkdocs build -q --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 constraints: ## write down the versions that are installed now
 	$(BIN)/pip freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' > constraints.txt

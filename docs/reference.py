@@ -1,6 +1,6 @@
-"""The reference of the site: a page for each module that `troupe` has names from, written while the site is built.
+"""What the site has besides the pages in this folder: a reference, with a page for each module of the public API.
 
-Signatures and docstrings are read by mkdocstrings; here it is said which, and in what order.
+It is written while the site is built. Signatures and docstrings are read by mkdocstrings; here it is said which.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import troupe
 MODULES = {**troupe._MODULES, "checkpoints": ["sqlite", "postgres", "memory"]}
 FLOORS = {"agents": "Agents", "graphs": "Graphs", "": "Runs"}
 DOCTEST = re.compile(r"(?m)^>>> .*(?:\n.+)*")
+OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./[^)]+\)")
 DRAWING = re.compile(r"```mermaid\n.*?```\n?", re.DOTALL)
 
 PAGE = """# troupe.{module}
@@ -58,6 +59,11 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
         where = "troupe.checkpoints" if module == "checkpoints" else "troupe"
         page = PAGE.format(module=module, where=where, names=", ".join(names))
         files.append(File.generated(config, _path(module), content=page))
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Name the files of the repository that a page links to: on the site there are none."""
+    return OUTSIDE.sub(r"\1", markdown)
 
 
 def _contents() -> str:
