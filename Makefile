@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install check test lint types floors format pictures constraints bench bench-quick clean \
+.PHONY: help install check test lint types floors format pictures docs constraints bench bench-quick clean \
 	crash crash-kills crash-accepted crash-leases crash-faults crash-outages
 
 help: ## this list
@@ -33,6 +33,9 @@ format: ## put the code in shape
 
 pictures: ## draw the pictures of README and docs again
 	$(BIN)/python docs/pictures.py
+
+docs: ## the site, in build/site; offline
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 constraints: ## write down the versions that are installed now
 	$(BIN)/pip freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' > constraints.txt

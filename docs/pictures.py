@@ -128,12 +128,17 @@ def patterns() -> dict[str, TeamGraph]:
     }
 
 
+def picture_of(name: str, team: TeamGraph) -> str:
+    """The graph as SVG."""
+    return svg(Drawing.of(team.compile().get_graph()), title=name)
+
+
 def main() -> None:
     """Write them."""
     (HERE / "run.svg").write_text(picture_of_a_run(), "utf-8")
     (HERE / "seeing.svg").write_text(picture_on_a_graph(), "utf-8")
     for name, team in patterns().items():
-        (HERE / f"{name}.svg").write_text(svg(Drawing.of(team.compile().get_graph()), title=name), "utf-8")
+        (HERE / f"{name}.svg").write_text(picture_of(name, team), "utf-8")
 
 
 if __name__ == "__main__":

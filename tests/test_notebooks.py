@@ -32,5 +32,5 @@ def test_the_notebook_runs_from_top_to_bottom_and_ends_with_a_picture(
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_notebook_is_committed_without_outputs_and_is_short(path: Path) -> None:
     cells = _read(path).cells
-    assert len(cells) < 16
+    assert len(cells) < 15
     assert all(not cell.outputs and cell.execution_count is None for cell in cells if cell.cell_type == "code")

@@ -952,6 +952,23 @@ def test_a_provider_of_the_project_file_is_used_by_its_name(tmp_path: Path, monk
         assert server.requests[0].model == "llama-3"
 
 
+async def test_azure_is_a_provider_like_any_other(monkeypatch: pytest.MonkeyPatch, fresh: str) -> None:
+    verdict = data({"passed": True, "score": 0.9})
+    with OpenAIServer(["a draft", verdict, "a draft", verdict]) as server:
+        monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", server.base_url.removesuffix("/v1"))
+        monkeypatch.setenv("AZURE_OPENAI_API_KEY", "azure-secret")
+        monkeypatch.setenv("OPENAI_API_VERSION", "2024-10-21")
+        team = sequential(writer, gate=gate(review(by="qa-engineer")))
+        result = await arun(team, "x", model=f"azure_openai:{fresh}")
+        assert (result.status, result["writer"].score, result.simulated) == ("completed", 0.9, False)
+        async for event in astream(team.compile(), "x", context=TeamContext(models=f"azure_openai:{fresh}")):
+            assert not isinstance(event, RunFinished) or event.status == "completed"
+        sent = server.requests
+    assert {one.path for one in sent} == {f"/openai/deployments/{fresh}/chat/completions?api-version=2024-10-21"}
+    assert all(one.headers["api-key"] == "azure-secret" for one in sent)
+    assert [one.stream for one in sent] == [False, False, True, True] and all(one.wants_usage for one in sent[2:])
+
+
 def test_the_timeout_of_the_settings_bounds_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TROUPE_TIMEOUT", "0.2")
     monkeypatch.setenv("TROUPE_RETRIES", "0")

@@ -15,9 +15,9 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,12 +34,18 @@ _loading: ContextVar[Path | None] = ContextVar("troupe_loading", default=None)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A pattern or workflow of ours; `builder` is where it is built, under `troupe.`."""
+    """A pattern or workflow of ours.
+
+    Attributes:
+        builder: where it is built, under `troupe.`.
+        uses: what it is good for, by name; the pattern's page in docs/ has an example of each.
+    """
 
     name: str
     summary: str
     builder: str
     kind: Literal["pattern", "workflow"] = "pattern"
+    uses: Mapping[str, str] = field(default_factory=dict)
 
     def make(self) -> TeamGraph:
         """The graph, with the line-up of its own."""
@@ -60,21 +66,41 @@ PATTERNS: dict[str, Entry] = {
             "sequential",
             "each step builds on the last: research, build, validate, document, release",
             "graphs.sequential:sequential",
+            uses={
+                "Complex development workflow": "each step has its gate, and the tests send the design back",
+                "Quality-assurance pipeline": "what costs nothing is checked first, and by code",
+                "Research to implementation": "a decision is handed on as data, and what is built on it is run",
+            },
         ),
         Entry(
             "parallel",
             "branches work at once: interface, backend, data and security, then integrated and validated",
             "graphs.parallel:parallel",
+            uses={
+                "Multi-component development": "built by teams of their own, then tested together",
+                "Comprehensive analysis": "one branch for each side of a question, weighed with what there is",
+                "Simultaneous validation": "several judge the same thing at once, and the quickest two are enough",
+            },
         ),
         Entry(
             "hierarchical",
             "levels: architects decide and delegate, engineers build, ask above, and are judged by what was decided",
             "graphs.hierarchical:hierarchical",
+            uses={
+                "Complex architectural decision": "alternatives are worked out under the same directives",
+                "Enterprise system design": "whole teams implement what is decided above them",
+                "Multi-domain integration": "each domain delivers its package as soon as those it needs are there",
+            },
         ),
         Entry(
             "mesh",
             "a hub gives work to a pool of fifteen, round by round; peers hand on and share a board",
             "graphs.mesh:mesh",
+            uses={
+                "Adaptive problem solving": "what is done next depends on what was found",
+                "Exploratory development": "nobody knows the way; guards bound how far the search goes",
+                "Multi-domain challenge": "every part goes to whoever knows most about it",
+            },
         ),
     )
 }

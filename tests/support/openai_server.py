@@ -33,6 +33,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 
 JSON: TypeAlias = dict[str, Any]
+_COMPLETIONS = re.compile(r"(?:/v1|/openai/deployments/[^/]+)/chat/completions")  # the second is Azure's
 PATIENCE = 5.0  # seconds to let a thread end at shutdown; only a script that blocks for good makes it count
 
 # ---------------------------------------------------------------------------------------------------- what came in
@@ -758,7 +759,7 @@ class OpenAIServer:
         return received, self._scripted(received)
 
     def _refuse(self, received: Received) -> Reply | None:
-        if received.path.partition("?")[0] != "/v1/chat/completions":
+        if not _COMPLETIONS.fullmatch(received.path.partition("?")[0]):
             self._note(f"request {received.index} is a POST to {received.path}, which this server does not have")
             return Failure(404, f"Unknown request URL: POST {received.path}.", code="unknown_url")
         if not received.messages:

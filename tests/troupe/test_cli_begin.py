@@ -63,6 +63,13 @@ def test_list_and_show_do_without_langgraph(shell: Shell) -> None:
         assert done.stderr.strip().splitlines()[-1] == "[]"
 
 
+def test_list_says_what_each_pattern_is_good_for(shell: Shell) -> None:
+    shown = shell("list").out
+    uses = {one["name"]: one["uses"] for one in shell("list", "--json").json["patterns"]}
+    assert all(len(uses[pattern]) == 3 for pattern in ("sequential", "parallel", "hierarchical", "mesh"))
+    assert all(f"- {one['name']}: {one['summary']}" in shown for every in uses.values() for one in every)
+
+
 def test_the_command_the_module_and_the_package_are_one(shell: Shell) -> None:
     script = str(Path(sys.executable).with_name("troupe"))
     for command in ([script], [sys.executable, "-m", "troupe"], [sys.executable, "-m", "troupe.cli"]):

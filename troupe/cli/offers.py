@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from troupe.cli import output
+
+if TYPE_CHECKING:
+    from troupe.catalogue import Entry
 
 _DRAWN = (".svg", ".png", ".mmd", ".json")
 
@@ -18,20 +22,28 @@ def show_all(as_json: bool) -> None:
     from troupe.catalogue import CATALOGUE
 
     roles = known_roles().values()
-    kinds = {
-        kind: [{"name": one.name, "summary": one.summary} for one in CATALOGUE.values() if f"{one.kind}s" == kind]
-        for kind in ("patterns", "workflows")
-    }
+    kinds = {kind: [one for one in CATALOGUE.values() if f"{one.kind}s" == kind] for kind in ("patterns", "workflows")}
     if as_json:
         agents = [{"name": one.name, "title": one.title, "tier": one.tier, "level": one.level} for one in roles]
-        output.as_json({**kinds, "agents": agents})
+        offers = {kind: [_offer(one) for one in entries] for kind, entries in kinds.items()}
+        output.as_json({**offers, "agents": agents})
         return
     for kind, entries in kinds.items():
         if entries:
-            output.table([kind.upper(), ""], [(one["name"], one["summary"]) for one in entries])
+            output.table([kind.upper(), ""], [row for one in entries for row in _rows(one)])
             output.out("")
     output.table(["AGENTS", "TIER", ""], [(one.name, one.tier, one.title) for one in roles])
     output.note("\nRun one: troupe run NAME 'TASK'.  See one: troupe show AGENT, troupe draw NAME.")
+
+
+def _offer(entry: Entry) -> dict[str, Any]:
+    uses = [{"name": name, "summary": summary} for name, summary in entry.uses.items()]
+    return {"name": entry.name, "summary": entry.summary, "uses": uses}
+
+
+def _rows(entry: Entry) -> Iterator[tuple[str, str]]:
+    yield entry.name, entry.summary
+    yield from (("", f"- {name}: {summary}") for name, summary in entry.uses.items())
 
 
 def show_role(name: str, as_json: bool) -> None:

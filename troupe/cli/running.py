@@ -58,7 +58,8 @@ def perform(
         _usable(wishes.out)
     asks = interactive and can_ask()
     ending = Ending(wishes.db, wishes.out, wishes.json, workflow, asks)
-    if said := {name: one for name, one in (stated or {}).items() if one is not None}:
+    said: dict[str, Any] = {name: one for name, one in (stated or {}).items() if one is not None}
+    if said:
         from troupe.agents.context import TeamContext
 
         options["context"] = TeamContext.model_construct(**said)  # the door checks it
