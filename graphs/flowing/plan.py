@@ -146,14 +146,16 @@ class _Planner:
         """An entry's steps, which come after `before` unless they say otherwise; the name that stands for them."""
         if isinstance(entry, str):
             return self._leaf(self._at(place, lambda: Step(self.named(entry), name=entry)), place, before, around)
-        around = self._within(entry, place, around)
+        outer, around = around, self._within(entry, place, around)
         before = tuple(dict.fromkeys(entry.needs)) if entry.needs is not None else before
         if entry.kind == "step":
             return self._leaf(self._at(place, lambda: self._step(entry)), place, before, around)
         if entry.kind == "sequential" or (entry.kind == "parallel" and entry.merge is None and entry.join == "all"):
             return self._group(entry, place, before, around)
-        step = self._at(place, lambda: Step(self._nested(entry, place, around), _aim(entry), name=entry.name))
-        return self._leaf(step, place, before, around)
+        # What a gate around it asks is asked of everybody inside; its own is for the whole.
+        inside = replace(around, gate=outer.gate if entry.gate != "none" else None)
+        step = self._at(place, lambda: Step(self._nested(entry, place, inside), _aim(entry), name=entry.name))
+        return self._leaf(step, place, before, replace(around, gate=None) if entry.gate == "inherit" else around)
 
     def _step(self, entry: Any) -> Step:
         return Step(self.named(entry.agent), entry.objective, name=entry.name or entry.agent)

@@ -15,10 +15,10 @@ from typing import Any
 from langgraph.errors import GraphInterrupt
 from langgraph.graph import END, START, StateGraph
 
-from troupe.agents.contracts import Deliverable, Judgement, Reason
+from troupe.agents.contracts import Deliverable, Reason
 from troupe.agents.slots import urgent
 from troupe.graphs.flowing.order import behind, following, ordered, ranks
-from troupe.graphs.flowing.tide import Tides
+from troupe.graphs.flowing.tide import Tide, Tides
 from troupe.graphs.forking.branches import LoopState, loop_at, run_loop
 from troupe.graphs.gates import Gate
 from troupe.graphs.node import Choice, Here, Node
@@ -188,7 +188,7 @@ class _Flow:
             rivals = len({*due} - tide.begun - {*tide.ended})
             with urgent(self.ranks[name] + self.plan[name].priority, tides, rivals):
                 update = await self._work(place, seen, here)
-            update = await self._rolled_back(place, update, seen, here)
+            update = await self._rolled_back(place, update, seen, tide, here)
             tide.ended[name] = update["deliverables"][name]
         return update
 
@@ -222,16 +222,13 @@ class _Flow:
         said = why(first) if first.status == "skipped" else f"{first.step}: {why(first)}"
         return Reason(kind=first.reason.kind if first.reason else "error", message=said, step=place.step.name)
 
-    async def _rolled_back(self, place: Place, update: dict[str, Any], seen: Any, here: Here) -> dict[str, Any]:
+    async def _rolled_back(
+        self, place: Place, update: dict[str, Any], seen: Any, tide: Tide, here: Here
+    ) -> dict[str, Any]:
         """What a rollback by this step's gate changes, and what one by another's changes of this step."""
-        name = place.step.name
-        tide = Tides.of(here.config).at(here.config["metadata"]["langgraph_step"])
-        blamed = next(
-            (str(one.blame) for one in update.get("verdicts", {}).values() if _rolls_back(one)),
-            None,
-        )
-        if blamed is not None:
-            again = self.again[blamed]
+        name, verdicts = place.step.name, update.get("verdicts", {}).values()
+        if (blame := next((one.blame for one in verdicts if one.decision == "rollback"), None)) is not None:
+            again = self.again[blame]
             tide.undone |= {*again}
             done = {**seen["deliverables"], **tide.ended}
             others = [self.steps[one] for one in again if one != name and one in done]
@@ -259,10 +256,6 @@ def _loop(place: Place) -> Any:
     """The graph in which a step works, is judged and works again; what it rolls back is settled outside."""
     own = {name: [place.step] for name in place.redo}
     return loop_at(replace(place, redo=own), LoopState, blamed=END)
-
-
-def _rolls_back(verdict: Judgement) -> bool:
-    return verdict.decision == "rollback"
 
 
 def estimated(step: Step) -> float:

@@ -16,7 +16,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.runtime import RunControl
 from langgraph.types import Command
 
-from tests.support.teams import paced, patient, steps_asked, text_asked
+from tests.support.teams import paced, patient, roles_asked, steps_asked, text_asked
 from troupe import (
     Brief,
     Executor,
@@ -353,3 +353,20 @@ def test_a_deadline_ends_a_workflow_with_what_there_is() -> None:
     result = run(flow(step("a"), step("b"), step("c", "b")), "x", context=context, db=":memory:")
     assert (result.status, statuses(result)) == ("partial", {"a": "accepted", "b": "failed", "c": "skipped"})
     assert result.reason is not None and result.reason.kind == "limit"
+
+
+# --- phases that are one step -----------------------------------------------------------------------------------------
+
+
+def test_a_gate_around_a_merged_phase_is_for_its_branches_and_its_own_is_for_the_whole() -> None:
+    merged = {"kind": "parallel", "name": "both", "steps": ["a", "b"], "merge": {"by": "c", "judge": "c"}}
+    said = {**lines("abc"), "r": [Verdict(passed=True)] * 9, "e": [Verdict(passed=True)] * 9}
+    model = scripted(said)
+    around = run(flow(merged, gate={"review": "r"}), "x", model=model, db=":memory:")
+    assert (around.status, roles_asked(model).count("r")) == ("completed", 3)
+    model = scripted(said)
+    own = run(flow({**merged, "gate": {"review": "e"}}), "x", model=model, db=":memory:")
+    assert (own.status, roles_asked(model).count("e")) == ("completed", 1)
+    model = scripted(said)
+    none = run(flow({**merged, "gate": "none"}, gate={"review": "r"}), "x", model=model, db=":memory:")
+    assert (none.status, roles_asked(model).count("r")) == ("completed", 0)
