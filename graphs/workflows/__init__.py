@@ -1,6 +1,6 @@
 """Workflows that come with Troupe: teams from the idea to the release, each a YAML file in this folder.
 
-Copy one to make it yours: `troupe run mine.yaml "TASK"`.
+Copy one to make it yours: `troupe show fullstack > mine.yaml`, `troupe run mine.yaml "TASK"`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,16 @@ def template(name: str) -> Workflow:
     >>> template("fullstack").phases[0].name
     'initiation'
     """
-    return Workflow.read(Path(__file__).with_name(f"{name}.yaml"))
+    return Workflow.read(_path(name))
+
+
+def source(name: str) -> str:
+    """The same as it is written, with its comments."""
+    return _path(name).read_text("utf-8").rstrip("\n")
+
+
+def _path(name: str) -> Path:
+    return Path(__file__).with_name(f"{name}.yaml")
 
 
 def aiml() -> TeamGraph:

@@ -12,7 +12,8 @@ import yaml
 
 from tests.support.command import ROOT, Shell
 from tests.support.openai_server import OpenAIServer, Received, Reply, slow, text
-from troupe.graphs.workflow import schema
+from troupe.graphs.workflow import Workflow, schema
+from troupe.graphs.workflows import template
 
 TWO = """
 name: two
@@ -158,3 +159,13 @@ def test_a_file_that_was_changed_is_refused_with_what_changed(shell: Shell) -> N
     file.unlink()
     gone = shell("resume", "t")
     assert gone.code == 2 and "two.yaml cannot be read" in gone.err
+
+
+def test_a_workflow_that_comes_with_troupe_is_shown_as_yaml_to_begin_from(shell: Shell, tmp_path: Path) -> None:
+    shown = shell("show", "fullstack").out
+    assert Workflow.parse(shown) == template("fullstack")
+    (tmp_path / "mine.yaml").write_text(shown.replace("name: fullstack", "name: mine", 1))
+    assert shell("validate", str(tmp_path / "mine.yaml")).code == 0
+    assert shell("show", "fullstack", "--json").json["name"] == "fullstack"
+    assert "nothing to change" in shell("optimize", "fullstack").out
+    assert "Did you mean 'fullstack'?" in shell("show", "fulstack").err

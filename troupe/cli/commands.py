@@ -251,7 +251,11 @@ def list_(as_json: Json = False) -> None:
 def show(
     name: Annotated[
         str,
-        typer.Argument(metavar="ROLE|RUN", help="A role; or a run, also with one of its steps.", show_default=False),
+        typer.Argument(
+            metavar="ROLE|RUN|WORKFLOW",
+            help="A role; a run, also with one of its steps; or a workflow of `troupe list`.",
+            show_default=False,
+        ),
     ],
     step: Annotated[
         str | None,
@@ -263,7 +267,7 @@ def show(
     db: Db = None,
     as_json: Json = False,
 ) -> None:
-    """A role's prompt; a run; or exactly what a run's step sent and received, attempt by attempt."""
+    """A role's prompt; a workflow's YAML; a run; or exactly what a run's step sent and received, attempt by attempt."""
     if step is not None:
         from troupe.cli.exchanges import show_step
 
@@ -271,14 +275,18 @@ def show(
         return
     from troupe.agents.errors import UnknownName
     from troupe.agents.roster import known_roles
+    from troupe.catalogue import WORKFLOWS
     from troupe.cli import books, offers
 
     if name in (roles := known_roles()):
         offers.show_role(name, as_json)
+    elif name in WORKFLOWS:
+        offers.show_workflow(name, as_json)
     elif books.is_kept(name, db):
         books.show_run(name, db, as_json)
     else:
-        raise UnknownName("role or run", name, roles, "The runs are listed by: troupe runs.")
+        choices = [*roles, *WORKFLOWS]
+        raise UnknownName("role, workflow or run", name, choices, "The runs are listed by: troupe runs.")
 
 
 @app.command(rich_help_panel=LOOK)
@@ -364,7 +372,10 @@ def validate(
 
 @app.command(rich_help_panel=LOOK)
 def optimize(
-    workflow: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="A workflow.", show_default=False)],
+    workflow: Annotated[
+        str,
+        typer.Argument(metavar="WORKFLOW", help="A workflow's file, or one of `troupe list`.", show_default=False),
+    ],
     write: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the workflow as it may be there.", dir_okay=False)
     ] = None,

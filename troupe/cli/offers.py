@@ -72,6 +72,15 @@ def show_role(name: str, as_json: bool) -> None:
     output.out(f"\n{prompt}")
 
 
+def show_workflow(name: str, as_json: bool) -> None:
+    """A workflow that comes with Troupe, as YAML to begin from."""
+    from troupe.graphs.workflows import source, template
+
+    output.as_json(template(name).model_dump(mode="json", exclude_defaults=True)) if as_json else output.out(
+        source(name)
+    )
+
+
 def explain_task(task: str, as_json: bool, **options: Any) -> None:
     """What an adaptive team would choose for a task, and why."""
     from troupe.cli.running import reserved

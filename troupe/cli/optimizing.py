@@ -8,16 +8,17 @@ from pathlib import Path
 from troupe.cli import output
 
 
-def optimize_workflow(file: Path, db: str | None, slots: int, write: Path | None, as_json: bool) -> None:
-    """What `optimize` finds for a workflow's file and its recorded runs; nothing is written but `write`."""
+def optimize_workflow(name: str, db: str | None, slots: int, write: Path | None, as_json: bool) -> None:
+    """What `optimize` finds for a workflow and its recorded runs; nothing is written but `write`."""
     from troupe.agents.errors import SettingsError
     from troupe.graphs.optimize import optimize
     from troupe.graphs.workflow import Workflow
+    from troupe.graphs.workflows import TEMPLATES, template
     from troupe.records import history
 
-    if write is not None and write.resolve() == file.resolve():
+    if write is not None and write.resolve() == Path(name).resolve():
         raise SettingsError(f"{write} is the workflow itself, whose comments would be lost. Write another file.")
-    workflow = Workflow.read(file)
+    workflow = template(name) if name in TEMPLATES else Workflow.read(name)
     found = optimize(workflow, history(workflow.name, db=db), slots=slots)
     text = found.workflow.to_yaml()
     if write is not None:
