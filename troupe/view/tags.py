@@ -11,7 +11,7 @@ from troupe.view.runview import STATES
 
 SHORT = 2_000
 """Characters of a text that is only quoted."""
-SIGNS = {**STATES, "completed": "✓", "stopped": "■", "queued": "…"}
+SIGNS = {"completed": "✓", "stopped": "■", "queued": "…", **{str(state): sign for state, sign in STATES.items()}}
 
 
 def inline(text: object) -> str:
