@@ -10,6 +10,7 @@ from functools import wraps
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
+from pydantic_core import to_jsonable_python
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
@@ -71,7 +72,7 @@ def application(store: Store, offers: Offers, at_once: int = AT_ONCE) -> Starlet
         Route("/api/runs/{run}/stop", _api_stop, methods=["POST"]),
         Route("/api/runs/{run}/resume", _api_resume, methods=["POST"]),
     ]
-    return Starlette(routes=routes, lifespan=life, exception_handlers={404: _missing, 405: _missing})
+    return Starlette(routes=routes, lifespan=life, exception_handlers={404: _missing, 405: _missing, 413: _missing})
 
 
 def _runs(request: Request) -> Runs:
@@ -89,10 +90,11 @@ async def _watched(request: Request) -> Watched:
 
 async def _missing(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 404)
-    why = "There is nothing here." if status == 404 else f"{request.method} is not for this address."
+    said = {404: "There is nothing here.", 405: f"{request.method} is not for this address."}
+    why = said.get(status) or str(getattr(error, "detail", ""))
     if request.url.path.startswith("/api/"):
         return JSONResponse({"error": why}, status)
-    return HTMLResponse(pages.told("Nothing here", why), status)
+    return HTMLResponse(pages.told("No", why), status)
 
 
 def _status(error: Exception) -> int:
@@ -299,6 +301,15 @@ def _stream(runs: Runs, events: AsyncIterator[bytes]) -> Response:
     return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
+def _without_keys(plain: Any) -> Any:
+    """Plain data without credentials in its texts."""
+    if isinstance(plain, str):
+        return redact(plain)
+    if isinstance(plain, dict):
+        return {name: _without_keys(value) for name, value in plain.items()}
+    return [_without_keys(one) for one in plain] if isinstance(plain, list) else plain
+
+
 # --- API ------------------------------------------------------------------------------------------------------------
 
 
@@ -359,7 +370,7 @@ async def _api_start(request: Request) -> Response:
 async def _api_run(request: Request) -> Response:
     watched = await _watched(request)
     whole = {**watched.view.to_json(), "status": watched.status, "here": watched.here, "problem": watched.problem}
-    return Response(json.dumps(whole, default=str), media_type="application/json")
+    return JSONResponse(_without_keys(to_jsonable_python(whole, fallback=str)))
 
 
 @_data
@@ -396,7 +407,7 @@ async def _moments(watched: Watched, feed: Feed, number: int) -> AsyncIterator[b
             for one in watched.view.history[number:]:
                 states = {path: state for path, (state, _) in one.states.items()}
                 told = {"at": one.at, "step": one.path, "text": one.text, "states": states}
-                yield event(told, "moment", str(number))
+                yield event(_without_keys(told), "moment", str(number))
                 number += 1
             if not watched.here and watched.view.status != "running":
                 yield event(_short(watched), "end")

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -36,10 +37,6 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _READS = ("GET", "HEAD", "OPTIONS")
-
-
-class TooLong(Exception):
-    """More was sent than is read."""
 
 
 class Guard:
@@ -74,12 +71,9 @@ class Guard:
         if scope["type"] != "http":
             return
         headers = Headers(scope=scope)
-        begun = False
 
         async def answer(message: Message) -> None:
-            nonlocal begun
             if message["type"] == "http.response.start":
-                begun = True
                 given = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     given.setdefault(name, value)
@@ -92,11 +86,7 @@ class Guard:
         if refused is not None:
             await refused(scope, receive, answer)
             return
-        try:
-            await self.app(scope, self._bounded(receive, headers), answer)
-        except TooLong:
-            if not begun:
-                await _no(scope, 413, f"At most {self.most:,} bytes are read.")(scope, receive, answer)
+        await self.app(scope, self._bounded(receive), answer)
 
     def _refused(self, scope: Scope, headers: Headers) -> Response | None:
         host = headers.get("host", "")
@@ -104,7 +94,14 @@ class Guard:
             return _no(scope, 421, f"This server is not {host or 'nobody'}. Open it by the address that it printed.")
         if scope["method"] not in _READS and not _from_here(headers, host):
             return _no(scope, 403, "What changes something is only taken from this server's own page.")
+        announced = headers.get("content-length", "0")
+        if announced.isdecimal() and int(announced[:20]) > self.most:
+            return _no(scope, 413, self._too_long)
         return None if self.token is None else self._stranger(scope, headers, self.token)
+
+    @property
+    def _too_long(self) -> str:
+        return f"At most {self.most:,} bytes are read."
 
     def _is_ours(self, host: str) -> bool:
         try:
@@ -131,18 +128,15 @@ class Guard:
             return welcome
         return _no(scope, 401, "This page needs its token: open the whole address that `troupe serve` printed.")
 
-    def _bounded(self, receive: Receive, headers: Headers) -> Receive:
+    def _bounded(self, receive: Receive) -> Receive:
         left = self.most
-        announced = headers.get("content-length", "0")
 
         async def bounded() -> Message:
             nonlocal left
-            if announced.isdecimal() and int(announced) > self.most:
-                raise TooLong
             message = await receive()
             left -= len(message.get("body", b""))
             if left < 0:
-                raise TooLong
+                raise HTTPException(413, self._too_long)
             return message
 
         return bounded

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,7 +127,7 @@ class Feed:
         self._news.set()
         self._news = asyncio.Event()
 
-    async def frames(self) -> AsyncIterator[Frame | None]:
+    async def frames(self) -> AsyncGenerator[Frame | None, None]:
         """Every frame from now on that this viewer is quick enough for; None is a sign of life."""
         self.viewers += 1
         try:
@@ -148,14 +149,15 @@ async def parts_of(feed: Feed) -> AsyncIterator[bytes]:
     """A feed as server-sent events for the page's script."""
     before: Frame | None = None
     yield b"retry: 1000\n\n"
-    async for frame in feed.frames():
-        if frame is None:
-            yield b": still here\n\n"
-            continue
-        told = delta(before, frame)
-        before = frame
-        if told["parts"]:
-            yield event(told)
+    async with aclosing(feed.frames()) as frames:
+        async for frame in frames:
+            if frame is None:
+                yield b": still here\n\n"
+                continue
+            told = delta(before, frame)
+            before = frame
+            if told["parts"]:
+                yield event(told)
 
 
 def event(data: Any, name: str = "", id: str = "") -> bytes:

@@ -106,7 +106,7 @@ def _say(watched: Watched) -> str:
 
 def _answer(watched: Watched) -> str:
     view = watched.view
-    if not view.answer or view.status == "running":
+    if not view.answer or view.status not in ("completed", "partial"):
         return ""
     return section("Answer", f'<div class="answer">{_html(view.answer)}</div>')
 
@@ -145,7 +145,7 @@ def _question(word: Word, watched: Watched) -> str:
         ends = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(word.expires))
         until = f"<p class=quiet>It can be answered until {ends}.</p>"
     if word.content:
-        work = f'<div class="work" tabindex="0" aria-label="The work in question">{_html(word.content)}</div>'
+        work = f'<div class="quoted" tabindex="0" aria-label="The work in question">{_html(word.content)}</div>'
     choices = "".join(
         f'<label class="choice"><input type="radio" name="type" value="{one}" required> '
         f"<span>{_CHOICES[one][0]}<small>{_CHOICES[one][1]}</small></span></label>"
@@ -193,7 +193,6 @@ _HEADS = {
     "Workflow": "",
     "Began": "",
     "Took": " class=n",
-    "Steps": " class=n",
     "Cost": " class=n",
 }
 
@@ -215,12 +214,11 @@ def _row(known: Watched | None, turn: Turn | None, status: str) -> str:
     short = " ".join(task.split())
     short = f"{short[:159]}…" if len(short) > 160 else short
     cells = {
-        "Status": verdict(status),
+        "Status": verdict(status) + (f'<small class="id">{steps}</small>' if steps else ""),
         "Task": f'<a href="{address(run)}">{inline(short) or "no words"}</a><small class="id">{inline(run)}</small>',
         "Workflow": inline(workflow),
         "Began": time.strftime("%b %d, %H:%M:%S", time.localtime(started)) if started else "",
         "Took": duration(max(0.0, ended - started)) if ended and started else "",
-        "Steps": steps,
         "Cost": cost if started else "",
     }
     inner = "".join(
