@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from troupe.web.app import application
 from troupe.web.guard import Guard
 from troupe.web.offers import Offers
 from troupe.web.runs import Runs
+from troupe.web.server import Server
 
 SHOWS = tuple(f"tests.support.shows:{name}" for name in ("team", "still", "quick", "broken", "attack", "many"))
 
@@ -73,7 +75,7 @@ def serving(store: Store, at_once: int = 4, token: str | None = None) -> Iterato
         port = listener.getsockname()[1]
         guard = Guard(app, token=token, port=port)
         options: dict[str, Any] = {"log_level": "error", "lifespan": "on", "timeout_graceful_shutdown": 1}
-        server = uvicorn.Server(uvicorn.Config(guard, **options))
+        server = Server(uvicorn.Config(guard, **options), app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         eventually(lambda: server.started)
@@ -82,6 +84,6 @@ def serving(store: Store, at_once: int = 4, token: str | None = None) -> Iterato
             with served.http:
                 yield served
         finally:
-            server.should_exit = True
+            server.handle_exit(signal.SIGTERM, None)
             thread.join(PATIENCE)
             assert not thread.is_alive(), "the server did not end"

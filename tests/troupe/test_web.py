@@ -262,7 +262,7 @@ async def test_what_is_sent_for_an_event_is_a_small_part_of_the_whole() -> None:
         sizes.append(len(json.dumps(delta(before, after))))
         before = after
     whole = len(json.dumps(delta(None, before))) if before else 0
-    assert statistics.median(sizes) < whole / 8
+    assert statistics.median(sizes) < whole / 6
 
 
 def apply(parts: dict[str, list[str]], change: Any) -> None:

@@ -22,15 +22,16 @@ def serve(
 
     with reserved():
         try:
-            from troupe.web import server
+            from troupe.web.server import is_loopback
+            from troupe.web.server import serve as served
         except ImportError as error:
             raise SettingsError(f"The page needs an extra: pip install 'agent-troupe[web]' ({error}).") from None
 
     def tell(address: str, place: str) -> None:
         output.note(f"database   {place}")
-        if not server.is_loopback(host):
+        if not is_loopback(host):
             output.note("This address is reached from other machines. Whoever has the whole address can start runs.")
         output.note("Ctrl-C ends it; runs that are under way can be gone on with.")
         output.out(address)
 
-    server.serve(host=host, port=port, db=db, token=token, named=workflows, names=names, at_once=at_once, tell=tell)
+    served(host=host, port=port, db=db, token=token, named=workflows, names=names, at_once=at_once, tell=tell)

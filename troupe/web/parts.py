@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from troupe.graphs.asking import ANSWERS
+from troupe.graphs.drawing import Drawing
 from troupe.view import markdown
 from troupe.view.report import facts, happened, pictures, sections
 from troupe.view.runview import Word
@@ -31,12 +33,13 @@ _CHOICES = {
     "reject": ("Reject", "refuse the work, and say why"),
 }
 _LOG = 60
+_BLANK = "\u00a0"
 
 
 def of_run(watched: Watched) -> Mapping[str, str]:
     """The parts of a run's page, in their order."""
     view = watched.view
-    drawing, built = pictures(view)
+    drawing, built = map(_steady, pictures(view))
     return {
         "head": _head(watched),
         "say": _say(watched),
@@ -46,6 +49,15 @@ def of_run(watched: Watched) -> Mapping[str, str]:
         **sections(view, opened=False),
         "log": _log(watched),
     }
+
+
+def _steady(drawing: Drawing) -> Drawing:
+    """The drawing with room for the figures of steps that have none yet: it stays in its place when they come."""
+    cards = (
+        replace(one, facts=_BLANK) if one.kind == "step" and one.state and not one.facts else one
+        for one in drawing.cards
+    )
+    return replace(drawing, cards=tuple(cards))
 
 
 def address(run: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import secrets
 import socket
@@ -78,24 +79,24 @@ def serve(
                 proxy_headers=False,
                 ws="none",
             )
-            _Server(config, app).run(sockets=[listener])
+            Server(config, app).run(sockets=[listener])
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Lets viewers go at the first signal: their streams would never end by themselves."""
 
     def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
         super().__init__(config)
         self._app = app
-        self._loop: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        import asyncio
-
+        """See `uvicorn.Server`."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """See `uvicorn.Server`."""
         runs = getattr(self._app.state, "runs", None)
         if runs is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(runs.let_go)
