@@ -56,10 +56,8 @@ class Window:
         self.page = self.context.new_page()
         self.wrong: list[str] = []
         self.page.on("pageerror", lambda error: self.wrong.append(f"error {error}"))
-        self.page.on(
-            "console", lambda said: self.wrong.append(said.text) if said.type in ("error", "warning") else None
-        )
-        self.page.on("dialog", lambda dialog: (self.wrong.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        self.page.on("console", self._said)
+        self.page.on("dialog", self._opened)
         self.page.on("request", lambda asked: self._asked(asked.url, served.address))
 
     def _said(self, said: ConsoleMessage) -> None:
