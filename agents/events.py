@@ -245,7 +245,8 @@ class RunFinished(Event):
 
 def _without(event: Event, name: str) -> dict[str, Any]:
     """An event as plain data, without a field that is none."""
-    return {key: value for key, value in asdict(replace(event, **{name: None})).items() if key != name}
+    changes: dict[str, Any] = {name: None}
+    return {key: value for key, value in asdict(replace(event, **changes)).items() if key != name}
 
 
 Listener = Callable[[Event], Any]

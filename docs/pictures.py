@@ -1,6 +1,7 @@
 """Makes the pictures of README and docs again: `make pictures`.
 
-`run.svg` is a real run as the terminal shows it, on the simulated model; only its seconds differ from time to time.
+`run.svg` and `seeing.svg` are a real run as the terminal and its graph show it, on the simulated model; only its
+seconds differ from time to time.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from rich.text import Text
 from troupe import (
     Deliverable,
     Recovery,
+    RunView,
     SimulatedChatModel,
     Step,
     TeamGraph,
@@ -29,7 +31,9 @@ from troupe import (
     run,
     sequential,
 )
+from troupe.agents.events import Event
 from troupe.graphs.drawing import Drawing, svg
+from troupe.view.picture import graph_of, picture
 from troupe.view.terminal import Terminal
 
 HERE = Path(__file__).parent
@@ -92,6 +96,21 @@ def picture_of_a_run() -> str:
     return console.export_svg(title="troupe", theme=COLOURS, code_format=FORMAT, unique_id="run")
 
 
+def picture_on_a_graph() -> str:
+    """The same team's run on its graph, as it stood when its second step had been sent back."""
+    view, graph = RunView(), graph_of(team())
+    shown: list[str] = []
+
+    def look(event: Event) -> None:
+        view(event)
+        if event.kind == "step_started" and event.path == "qa-engineer":
+            shown.append(picture(view, graph, title="A run on its graph"))
+
+    model = SimulatedChatModel(latency=0.4)
+    run(team(), "a command that counts words", model=model, listeners=[look], db=":memory:")
+    return shown[0]
+
+
 def patterns() -> dict[str, TeamGraph]:
     """One picture for the page of each pattern."""
     reviewed = gate(review(by="qa-engineer"), then="ask")
@@ -108,6 +127,7 @@ def patterns() -> dict[str, TeamGraph]:
 def main() -> None:
     """Write them."""
     (HERE / "run.svg").write_text(picture_of_a_run(), "utf-8")
+    (HERE / "seeing.svg").write_text(picture_on_a_graph(), "utf-8")
     for name, team in patterns().items():
         (HERE / f"{name}.svg").write_text(svg(Drawing.of(team.compile().get_graph()), title=name), "utf-8")
 

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-THEIRS = {"pytest"}  # our plugin of pytest is imported by pytest alone
+THEIRS = {"pytest", "IPython"}  # our plugin of pytest is imported by pytest alone, IPython's display in its kernel
 
 
 def imported() -> Iterator[tuple[str, str]]:
@@ -65,7 +65,7 @@ def undeclared(wanted: Iterable[str]) -> set[tuple[str, str]]:
 
 def test_everything_that_is_imported_comes_with_the_package_or_an_extra_of_it() -> None:
     extras = PROJECT["optional-dependencies"]
-    wanted = [*PROJECT["dependencies"], *extras["postgres"], *extras["encryption"]]
+    wanted = [*PROJECT["dependencies"], *extras["postgres"], *extras["encryption"], *extras["png"]]
     assert {one for one in undeclared(wanted) if one[0] not in THEIRS} == set()
 
 

@@ -102,6 +102,7 @@ def test_the_wheel_holds_every_module_and_text_once_and_nothing_else(wheel: Path
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
     assert len(names) == len(set(names))
+    assert {"troupe/view/page/report.css", "troupe/view/page/replay.js"} <= set(names)
     assert {name for name in names if name.endswith(".md")} == {f"troupe/prompts/{name}.md" for name in texts()}
     python = {
         name.removesuffix(".py").replace("/", ".").removesuffix(".__init__") for name in names if name.endswith(".py")

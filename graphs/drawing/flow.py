@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from troupe.graphs.drawing.cards import Arrow, Card, Drawing
 from troupe.graphs.drawing.states import Look, dressed
 
-
 PLAIN = Look()
 
 

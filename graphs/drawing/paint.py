@@ -59,7 +59,7 @@ _CSS = (
 )
 _STATED = (
     ".troupe .mark{fill:none;stroke-width:1.8px;stroke-linecap:round;stroke-linejoin:round}"
-    f".troupe .said{{font-size:{NOTE:g}px;font-weight:600}}"
+    f".troupe .said{{font-size:{NOTE:g}px;font-weight:600;text-anchor:start}}"
     + "".join(f".troupe .{name}>.card{{stroke-width:2px}}" for name in COLOURS if name != "pending")
     + "".join(_coloured(name, day) for name, (day, _) in COLOURS.items())
     + f"@media(prefers-color-scheme:dark){{{''.join(_coloured(name, night) for name, (_, night) in COLOURS.items())}}}"
@@ -168,7 +168,7 @@ def _card(card: Card, box: Box) -> str:
         if style == "said":
             wide = min(width(text, NOTE) * BOLD, room - 16)
             parts.append(f'<path class="mark" d="M{x - wide / 2 - 3:.1f} {at:g}{MARKS[card.state]}"/>')
-            parts.append(_text("said", text, NOTE, x + 8, at, room - 14))
+            parts.append(_text("said", text, NOTE, round(x - wide / 2 + 6.5, 1), at, room - 14))
         else:
             parts.append(_text(style, text, NOTE, x, at, room))
     return "".join((*parts, "</g>"))

@@ -11,7 +11,7 @@ from troupe.graphs.drawing.cards import Card, Drawing
 State = Literal["pending", "running", "accepted", "reworked", "partial", "failed", "skipped", "superseded", "waiting"]
 
 # Colour on light and on dark, of word, sign and border; text on a card keeps a contrast of 4.5.
-COLOURS: dict[str, tuple[str, str]] = {
+COLOURS: dict[State, tuple[str, str]] = {
     "pending": ("#626d7b", "#98a5b6"),
     "running": ("#0b62c4", "#6cb2ff"),
     "accepted": ("#1b7a3d", "#5fce84"),
@@ -38,7 +38,17 @@ MARKS: dict[str, str] = {
 }
 
 # Of several steps that are shown as one: whatever needs eyes first.
-_RANK = ("failed", "waiting", "running", "reworked", "superseded", "partial", "pending", "skipped", "accepted")
+_RANK: tuple[State, ...] = (
+    "failed",
+    "waiting",
+    "running",
+    "reworked",
+    "superseded",
+    "partial",
+    "pending",
+    "skipped",
+    "accepted",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,4 +92,4 @@ def summed(states: Iterable[str]) -> State | None:
         and found <= {"pending", "accepted", "partial", "skipped"}
     ):
         return "running"
-    return next((state for state in _RANK if state in found), None)  # type: ignore[return-value]
+    return next((state for state in _RANK if state in found), None)

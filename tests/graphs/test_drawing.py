@@ -1,5 +1,6 @@
 """The picture of a graph: cards, lines and words keep out of each other's way, and nothing escapes its place."""
 
+import json
 import random
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -10,10 +11,25 @@ from xml.etree import ElementTree
 import pytest
 from langgraph.graph import END, START, StateGraph
 
-from troupe.graphs.drawing import PALETTE, Arrow, Card, Drawing, Kind, mermaid, plain, svg
+from troupe.agents.errors import UnknownName
+from troupe.graphs.drawing import (
+    PALETTE,
+    Arrow,
+    Card,
+    Drawing,
+    Kind,
+    Look,
+    dressed,
+    folded,
+    mermaid,
+    plain,
+    svg,
+    to_json,
+)
 from troupe.graphs.drawing.layout import layout
 from troupe.graphs.drawing.measure import shorten, width
 from troupe.graphs.drawing.places import Box, Direction, Layout
+from troupe.graphs.drawing.states import COLOURS as STATES
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -132,9 +148,21 @@ def dice_drawing(seed: int) -> Drawing:
     homes = ["", "", *(f"{name}:" for name in names)]
     ids = [f"{dice.choice(homes)}n{i}" for i in range(dice.randint(1, 18))]
     kinds: list[Kind] = ["step", "step", "gate", "ask", "frame"]
+    stated = dice.random() < 0.5  # a run's picture, or a graph's
     cards = [
         Card("s", "start", "start"),
-        *(Card(i, i * dice.choice([1, 1, 5]), dice.choice(kinds), dice.choice(["", "a note"])) for i in ids),
+        *(
+            Card(
+                i,
+                i * dice.choice([1, 1, 5]),
+                dice.choice(kinds),
+                dice.choice(["", "a note"]),
+                dice.choice(["", *STATES]) if stated else "",
+                dice.choice(["", "0.91 · 12.3 s · $0.0123 · 3 attempts"]) if stated else "",
+                dice.choice(["", "accepted, round 12"]) if stated else "",
+            )
+            for i in ids
+        ),
         Card("e", "end", "end"),
     ]
     words = ["", "", "pass", "rework", "rollback", "a rather long word"]
@@ -143,6 +171,12 @@ def dice_drawing(seed: int) -> Drawing:
         for _ in range(dice.randint(0, 2 * len(ids)))
     ]
     return Drawing(tuple(cards), tuple(dict.fromkeys(arrows)), tuple(Card(name, name, "frame") for name in names))
+
+
+def stated(drawing: Drawing) -> Drawing:
+    """The picture of a run: cards in all states, one after the other."""
+    looks = [Look(state, "0.91 · 12.3 s · $0.0123", "") for state in STATES]
+    return dressed(drawing, {card.id: looks[at % len(looks)] for at, card in enumerate(drawing.cards)})
 
 
 def read(name: str) -> Drawing:
@@ -207,6 +241,24 @@ def test_nothing_lies_on_anything(name: str, direction: Direction) -> None:
 
 
 @pytest.mark.parametrize("direction", ["down", "right"])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_nothing_lies_on_anything_in_the_picture_of_a_run(name: str, direction: Direction) -> None:
+    drawing = stated(read(name))
+    assert faults(drawing, layout(drawing, direction)) == []
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_nothing_lies_on_anything_when_frames_are_folded(name: str) -> None:
+    whole = stated(read(name))
+    for fold in ["all", *((frame.id,) for frame in whole.frames)]:
+        drawing = folded(whole, fold)
+        assert faults(drawing, layout(drawing)) == []
+        assert len(drawing.frames) < len(whole.frames) or not whole.frames
+        kept = {card.id for card in drawing.cards}
+        assert all(arrow.source in kept and arrow.target in kept for arrow in drawing.arrows)
+
+
+@pytest.mark.parametrize("direction", ["down", "right"])
 def test_nothing_lies_on_anything_in_drawings_that_nobody_would_make(direction: Direction) -> None:
     for seed in range(60):
         drawing = dice_drawing(seed)
@@ -244,6 +296,58 @@ def test_the_same_graph_gives_the_same_picture() -> None:
 
 def test_thirty_nodes_are_under_forty_kilobytes() -> None:
     assert len(svg(read("thirty")).encode()) < 40_000
+
+
+def test_thirty_nodes_of_a_run_are_under_forty_kilobytes() -> None:
+    assert len(svg(stated(read("thirty"))).encode()) < 40_000
+
+
+def test_three_hundred_nodes_are_drawn() -> None:
+    dice = random.Random(5)  # noqa: S311 -- no secret
+    cards = tuple(Card(f"n{i}", f"task {i}", state="accepted", facts="1.2 s") for i in range(300))
+    arrows = {Arrow(f"n{dice.randrange(max(0, i - 6), i)}", f"n{i}") for i in range(1, 300) for _ in (0, 1)}
+    text = svg(Drawing(cards, tuple(sorted(arrows, key=lambda arrow: (arrow.source, arrow.target)))))
+    assert len(parse(text).findall(f"{SVG}g")) == 300 and len(text.encode()) < 400_000
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_state_is_told_by_colour_sign_and_word(state: str) -> None:
+    root = parse(svg(Drawing((Card("a", "write", state=state, facts="0.91"), Card("b", "check", "gate", state=state)))))
+    style = root.findtext(f"{SVG}style") or ""
+    assert all(f".troupe .{state}>.card" in part for part in style.split("@media(prefers-color-scheme:dark)")[-2:])
+    for group in root.iter(f"{SVG}g"):
+        assert group.get("class") == state
+        texts = {text.get("class"): text.text for text in group.iter(f"{SVG}text")}
+        assert texts["said"] == state
+        assert [path for path in group.iter(f"{SVG}path") if path.get("class") == "mark"]
+
+
+def test_a_drawing_without_states_carries_no_style_of_them() -> None:
+    assert ".accepted" not in svg(read("gated"))
+
+
+def test_a_folded_frame_says_how_much_it_hides_and_how_it_stands() -> None:
+    drawing = folded(stated(read("nested")), "book")
+    (book,) = [card for card in drawing.cards if card.kind == "frame"]
+    assert book.label == "book" and re.fullmatch(r"\d+ cards?", book.note) and book.state in STATES
+    with pytest.raises(UnknownName, match="bok"):
+        folded(read("nested"), ["bok"])
+
+
+def test_a_drawing_as_data_has_its_places() -> None:
+    drawing = stated(read("nested"))
+    data = json.loads(json.dumps(to_json(drawing)))
+    plan = layout(drawing)
+    assert {card["id"]: card["box"]["x"] for card in data["cards"]} == {id: box.x for id, box in plan.boxes.items()}
+    assert [arrow["points"] for arrow in data["arrows"]] == [[list(at) for at in one.points] for one in plan.routes]
+    assert {frame["id"] for frame in data["frames"]} == set(plan.frames)
+
+
+def test_a_caption_stands_below_the_picture() -> None:
+    drawing = read("single")
+    plain_, more = parse(svg(drawing)), parse(svg(drawing, caption="<b>running</b> · 1 of 2"))
+    assert float(more.get("height") or 0) > float(plain_.get("height") or 0)
+    assert "<b>running</b> · 1 of 2" in [text.text for text in more.iter(f"{SVG}text")]
 
 
 def test_names_cannot_leave_their_place() -> None:
@@ -401,6 +505,9 @@ def test_text_and_lines_are_readable(mode: str) -> None:
     for text in ("text", "note"):
         for ground in ("page", "step", "gate", "ask"):
             assert contrast(colours[text, "fill"], colours[ground, "fill"]) >= 4.5, (text, ground)
+    for state, (day, night) in STATES.items():
+        for ground in ("step", "gate", "ask"):
+            assert contrast(day if mode == "light" else night, colours[ground, "fill"]) >= 4.5, (state, ground)
     for word in ("word", "backword"):
         assert contrast(colours[word, "fill"], colours["page", "fill"]) >= 4.5, word
     for name in ("forward", "bypass", "back", "gate", "ask", "frame", "step"):

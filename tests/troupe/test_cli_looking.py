@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -188,3 +189,20 @@ def test_a_deleted_or_foreign_database_is_said_so(shell: Shell) -> None:
     done = shell("runs", "--db", "foreign.db")
     assert (done.code, done.out) == (2, "")
     assert "foreign.db" in done.err
+
+
+def test_draw_folds_and_writes_what_the_files_name_says(shell: Shell) -> None:
+    assert "desk" in shell("draw", "desk.py:outer").out and "reply" in shell("draw", "desk.py:outer").out
+    folded = shell("draw", "desk.py:outer", "--fold", "desk")
+    assert "desk" in folded.out and "reply" not in folded.out
+    assert shell("draw", "desk.py:outer", "--fold", "all", "-o", "outer.json").code == 0
+    cards = json.loads((shell.folder / "outer.json").read_text("utf-8"))["cards"]
+    assert [card["kind"] for card in cards if card["label"] == "desk"] == ["frame"] and all(
+        card["box"] for card in cards
+    )
+    unknown = shell("draw", "desk.py:outer", "--fold", "dusk")
+    assert unknown.code == 2 and "desk" in unknown.err
+    pytest.importorskip("resvg_py")
+    assert shell("draw", "desk.py:outer", "-o", "outer.png").code == 0
+    assert (shell.folder / "outer.png").read_bytes().startswith(b"\x89PNG")
+    assert shell("draw", "desk.py:outer", "-o", "outer.gif").code == 2

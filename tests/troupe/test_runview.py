@@ -35,7 +35,7 @@ from troupe import (
     view_of,
 )
 from troupe.agents.errors import UnknownRun
-from troupe.agents.events import Event
+from troupe.agents.events import Event, RunStarted
 
 CLOCKS = {
     "started", "ended", "last", "seconds", "at", "judged", "asked", "answered", "wait", "expires", "intervals",
@@ -239,3 +239,21 @@ def test_bars_lie_within_the_run_and_in_order(db: Path) -> None:
     ends = [(one.started or 0, one.ended or 0) for one in chain]
     assert all(before[1] <= after[0] + 0.001 for before, after in pairwise(ends))
     assert chain[-1].path == "report"
+
+
+def test_whoever_begins_to_look_when_a_run_goes_on_sees_what_was_done_before(db: Path) -> None:
+    team = sequential(
+        agent("a", "Work."), Step(agent("b", "Work."), gate=gate(contains("good"), 0, "ask")), agent("c", "Work.")
+    )
+    model = scripted({"a": "one", "b": "bad", "c": "three"})
+    run(team, "x", model=model, db=db, thread="t")
+    view, first = RunView(), list[dict[str, str]]()
+
+    def look(event: Event) -> None:
+        view(event)
+        first.append({path: step.state for path, step in view.steps.items()})
+
+    resume("t", True, target=team, model=model, db=db, listeners=[look])
+    assert first[0] == {"a": "accepted", "b": "pending", "c": "pending"}
+    assert {step.state for step in view.steps.values()} == {"accepted"}
+    assert "standing" not in RunStarted(0.0, "", "t", "w", 1, True, True, standing=view).to_json()

@@ -22,7 +22,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import END, START, StateGraph
 
 from tests.support.command import Shell
-from troupe import StoreError, agent, resume, run, scripted, sequential
+from troupe import StoreError, agent, resume, run, scripted, sequential, view_of
 from troupe.sqlite import SqliteStore
 from troupe.store import tables
 
@@ -312,6 +312,11 @@ def older(db: Path) -> Path:
 
 
 def test_a_database_of_version_0_1_is_brought_up_to_today_and_its_runs_go_on(older: Path) -> None:
+    view = view_of("t", db=older, target=TEAM)
+    assert [(step.state, step.content) for step in view.steps.values()][:2] == [
+        ("accepted", "one"),
+        ("accepted", "two"),
+    ]
     model = scripted({"c": "three"})
     result = resume("t", target=TEAM, model=model, db=older)
     assert (result.status, result.answer, len(model.asked)) == ("completed", "three", 1)

@@ -200,6 +200,7 @@ def show_run(run: str, db: str | None, as_json: bool) -> None:
     if result.deliverables:
         step = next(iter(result.deliverables))
         output.note(f"\nSee what was sent and received: {ending.command('show', result.run, step)}")
+        output.note(f"All of it as a page: {ending.command('report', result.run, '-o', 'run.html')}")
 
 
 def _show_steps(result: Result) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from html import escape
 
 from troupe.view.intervals import Interval
-from troupe.view.runview import RunView, StepView
+from troupe.view.runview import Asked, RunView, StepView
 from troupe.view.words import duration, line, money
 
 KINDS = {
@@ -29,10 +30,24 @@ def gantt(view: RunView) -> str:
     if view.status == "running":  # room to grow, so that bars stay where they are for a while
         span = next(s * 10.0**e for e in range(-3, 9) for s in (1, 1.5, 2, 3, 4, 6, 8) if s * 10.0**e >= span)
     steps = view.steps
-    paths = [*steps, *dict.fromkeys(one.path for one in view.requests if one.path not in steps)]
+    paths = list(steps)
+    for path in dict.fromkeys(one.path for one in view.requests if one.path not in steps):
+        outer = path.rpartition("/")[0]  # a hub, a judge: after what they belong to
+        after = [at for at, one in enumerate(paths) if not outer or f"{one}/".startswith(f"{outer}/")]
+        paths.insert(after[-1] + 1 if after else len(paths), path)
     shown = paths[:_ROWS]
     critical = set(view.critical_path())
-    rows = "".join(_row(path, steps.get(path), view, bars, start, span, path in critical) for path in shown)
+    by_path, asked = defaultdict[str, list[Interval]](list), defaultdict[str, list[Asked]](list)
+    for bar in bars:
+        by_path[bar.path].append(bar)
+    for request in view.requests:
+        asked[request.path].append(request)
+
+    def row(path: str) -> str:
+        inner = [*(_bar(one, start, span) for one in by_path[path]), *(_dot(one, start, span) for one in asked[path])]
+        return _row(path, steps.get(path), "".join(inner), path in critical)
+
+    rows = "".join(map(row, shown))
     more = f'<p class="quiet">… and {len(paths) - _ROWS:,} more rows.</p>' if len(paths) > _ROWS else ""
     kinds = dict.fromkeys(one.kind for one in bars)
     legend = "".join(f'<span><i class="bar {kind}"></i>{KINDS[kind]}</span>' for kind in kinds)
@@ -44,20 +59,16 @@ def gantt(view: RunView) -> str:
     )
 
 
-def _row(
-    path: str, step: StepView | None, view: RunView, bars: list[Interval], start: float, span: float, critical: bool
-) -> str:
+def _row(path: str, step: StepView | None, inner: str, critical: bool) -> str:
     depth = path.count("/")
     name = line(path.rpartition("/")[2], 60)
     mark = '<b class="critical" title="on the critical path">◆</b> ' if critical else ""
     agent = line(step.agent, 60) if step is not None and step.agent != step.name else ""
     small = f"<small>{escape(agent)}</small>" if agent else ""
-    inner = "".join(_bar(one, start, span) for one in bars if one.path == path)
-    dots = "".join(_dots(path, view, start, span))
     return (
         f'<div class="row{" on" if critical else ""}"><span style="padding-left:{depth * 0.9:g}em" '
         f'title="{escape(line(path, 200))}">{mark}{escape(name)}{small}</span>'
-        f'<div class="track">{inner}{dots}</div></div>'
+        f'<div class="track">{inner}</div></div>'
     )
 
 
@@ -72,14 +83,12 @@ def _bar(one: Interval, start: float, span: float) -> str:
     return f'<i class="bar {one.kind}" style="{size}" title="{escape(title)}"></i>'
 
 
-def _dots(path: str, view: RunView, start: float, span: float) -> Iterator[str]:
-    for one in view.requests:
-        if one.path == path:
-            tokens = f"{one.input_tokens:,} tokens in, {one.output_tokens:,} out"
-            what = "of no use, " if one.useless else "from the cache, " if one.cached else ""
-            title = f"{one.purpose} by {line(one.agent, 60)}, {what}{duration(one.seconds)}, {tokens}, {money(one.usd)}"
-            left = max(0.0, min(100 * (one.started - start) / span, 99.6))
-            yield f'<i class="dot{" bad" if one.useless else ""}" style="left:{left:.2f}%" title="{escape(title)}"></i>'
+def _dot(one: Asked, start: float, span: float) -> str:
+    tokens = f"{one.input_tokens:,} tokens in, {one.output_tokens:,} out"
+    what = "of no use, " if one.useless else "from the cache, " if one.cached else ""
+    title = f"{one.purpose} by {line(one.agent, 60)}, {what}{duration(one.seconds)}, {tokens}, {money(one.usd)}"
+    left = max(0.0, min(100 * (one.started - start) / span, 99.6))
+    return f'<i class="dot{" bad" if one.useless else ""}" style="left:{left:.2f}%" title="{escape(title)}"></i>'
 
 
 def _ticks(span: float) -> Iterator[tuple[float, str]]:

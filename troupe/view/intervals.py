@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -31,7 +32,7 @@ def intervals(view: RunView) -> list[Interval]:
     found: list[Interval] = []
     for step in view.steps.values():
         found += _of(step, view.last)
-    for word in view.words.values():
+    for word in list(view.words.values()):
         ended = word.answered if word.answered is not None else max(view.last, word.asked)
         found.append(Interval(word.step, "person", word.asked, ended, word.by, said=word.question))
     return sorted(found, key=lambda one: (one.started, one.ended, one.path))
@@ -62,20 +63,26 @@ def _of(step: StepView, last: float) -> list[Interval]:
 
 def critical_path(view: RunView) -> list[str]:
     """From the step that ended last back to the one that began first: each waited for the one before it."""
-    return _chain([step for step in view.steps.values() if step.started is not None], "")
+    inside: dict[str, list[StepView]] = defaultdict(list)
+    for step in view.steps.values():
+        if step.started is not None:
+            inside[step.outer].append(step)
+    return _level(inside, "")
 
 
-def _chain(steps: Sequence[StepView], outer: str) -> list[str]:
+def _level(inside: Mapping[str, Sequence[StepView]], outer: str) -> list[str]:
     """The chain among the steps of one team, each with the chain inside it."""
-    level = {step.path: step for step in steps if step.outer == outer}
+    level = {step.path: step for step in inside.get(outer, ())}
     chain: list[str] = []
+    met: set[str] = set()
     step = max(level.values(), key=lambda one: one.ended or one.started or 0.0, default=None)
     while step is not None:
-        chain[:0] = [step.path, *_chain(steps, step.path)]
+        chain[:0] = [step.path, *_level(inside, step.path)]
+        met.add(step.path)
         begun = step.started or 0.0
         prefix = f"{outer}/" if outer else ""
         named = [level[prefix + name] for name in step.sources if prefix + name in level]
-        before = [one for one in level.values() if one.path not in chain and (one.ended or 0.0) <= begun + 0.001]
+        before = [one for one in level.values() if one.path not in met and (one.ended or 0.0) <= begun + 0.001]
         near = [one for one in named if one in before] or before
         step = max(near, key=lambda one: one.ended or 0.0, default=None)
     return chain

@@ -62,7 +62,8 @@ def said_of(event: Event) -> str | None:
         case StepStarted():
             again = f", round {event.round}" if event.round > 1 else ""
             who = "" if event.agent == event.path.rpartition("/")[2] else f" by {event.agent}"
-            return f"started{who} ({event.index} of {event.total}{again})"
+            place = f"{event.index} of {event.total}{again}" if event.total else again.removeprefix(", ")
+            return f"started{who}{f' ({place})' if place else ''}"
         case Attempt():
             after = "gives up" if event.wait is None else f"again in {duration(event.wait)}"
             return f"attempt {event.number} to {event.purpose} failed ({event.failure}), {after}: {event.cause}"

@@ -102,5 +102,5 @@ def told(view: RunView) -> str:
 def _display(shown: dict[str, str]) -> Callable[[dict[str, str]], Any]:
     from IPython.display import display
 
-    handle = display(shown, raw=True, display_id=True)
+    handle: Any = display(shown, raw=True, display_id=True)  # type: ignore[no-untyped-call]
     return lambda again: handle.update(again, raw=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from troupe.graphs.drawing import Built, Drawing, Look, dressed, folded, svg
 from troupe.graphs.drawing import flow as built_on
@@ -33,12 +34,13 @@ def flow(view: RunView) -> Drawing:
     """What was built on what: the steps as they came, those that were planned on the way included."""
     given = {one.step: one.by for one in view.record.get("packages", {}).values()}  # what managers gave out
     inside = {step.outer.partition("/")[0] for step in view.steps.values() if step.outer}
+    used = view.each_used()
     return built_on(
         Built(
             step.path,
             note="" if step.agent == step.name else line(step.agent, 60),
             sources=(*step.sources, *filter(None, [given.get(step.path)])),
-            look=look(step, view),
+            look=look(step, view, used),
             whole=step.path in inside,
         )
         for step in view.steps.values()
@@ -58,6 +60,7 @@ def on_graph(view: RunView, drawing: Drawing) -> Drawing:
         if number.isdecimal():
             by_template.setdefault(template, []).append(step)
     looks: dict[str, Look] = {}
+    used = view.each_used()
     for card in (*drawing.cards, *drawing.frames):
         path = path_of(card.id)
         if card.kind == "gate" and not path.endswith((".gate", ".align")):
@@ -66,9 +69,9 @@ def on_graph(view: RunView, drawing: Drawing) -> Drawing:
             found = [*filter(None, [steps.get(path.rpartition(".")[0])]), *by_template.get(path.rpartition(".")[0], ())]
             given = _gate(found) if card.kind == "gate" else _person(found)
         elif path in steps:
-            given = look(steps[path], view)
+            given = look(steps[path], view, used)
         elif path in by_template:
-            given = _several(by_template[path], view)
+            given = _several(by_template[path], used)
         else:
             given = None
         if given is not None:
@@ -103,26 +106,29 @@ def drawn(view: RunView, team: Team | TeamGraph | Drawing | None = None, fold: I
     return folded(drawing, fold) if fold else drawing
 
 
-def look(step: StepView, view: RunView) -> Look:
-    """How a step stands, in a word and figures."""
+Used = Mapping[str, Mapping[str, Any]]
+
+
+def look(step: StepView, view: RunView, used: Used | None = None) -> Look:
+    """How a step stands, in a word and figures; `used` is what `view.each_used()` gave."""
     word = "at its gate" if step.reviewing else step.state
     again = f", round {step.round}" if step.round > 1 else ""
     tries = sum(one.round == step.round for one in step.attempts)
     facts = [f"{tries} attempts"] if tries > 1 else []
     facts += [f"{step.score:.2f}"] if step.score is not None else []
     facts += [duration(step.seconds(view.last))] if step.started is not None else []
-    usd = view.used(step.path)["usd"]
+    usd = (used or view.each_used())[step.path]["usd"]
     facts += [money(usd)] if usd != 0 else []
     return Look(step.state, " · ".join(facts), word + again)
 
 
-def _several(steps: list[StepView], view: RunView) -> Look:
+def _several(steps: list[StepView], used: Used) -> Look:
     state = summed(step.state for step in steps)
     done = sum(step.settled for step in steps)
     usd: float | None = 0.0
     for step in steps:
-        used = view.used(step.path)["usd"]
-        usd = None if usd is None or used is None else usd + used
+        own = used[step.path]["usd"]
+        usd = None if usd is None or own is None else usd + own
     return Look(state, money(usd) if usd != 0 else "", f"{done} of {len(steps)} done")
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from troupe.graphs.drawing import Card, Drawing
 from troupe.graphs.drawing.states import summed
 from troupe.view.picture import GATES, path_of
-from troupe.view.runview import RunView
+from troupe.view.runview import RunView, StepView
 
 MOST = 400
 """Moments that a replay has; of a longer run, those in which nothing changes are left out first."""
@@ -38,56 +38,71 @@ def replayed(view: RunView, *drawings: Drawing) -> list[Frame]:
         moments = changing[::stride] + ([changing[-1]] if changing and (len(changing) - 1) % stride else [])
     stands: dict[str, tuple[str, bool]] = {}
     known: dict[str, tuple[str, str]] = {}
-    frames, taken = list[Frame](), 0
-    shown = [card for drawing in drawings for card in (*drawing.cards, *drawing.frames)]
+    frames, taken, steps = list[Frame](), 0, view.steps
+    cards = _of_paths([card for drawing in drawings for card in (*drawing.cards, *drawing.frames)], steps)
     for moment in moments:
+        changed = {moment.path}
         while taken < len(view.history) and view.history[taken] is not moment:
             stands |= view.history[taken].states
+            changed |= {view.history[taken].path, *view.history[taken].states}
             taken += 1
         stands |= moment.states
+        changed |= {*moment.states}
         taken += 1
-        now = _cards(view, shown, stands, moment.at)
-        changed = {id: one for id, one in now.items() if known.get(id) != one}
-        known |= changed
+        now = {one.card.id: one.stands(steps, stands, moment.at) for path in changed for one in cards.get(path, ())}
+        fresh = {id: one for id, one in now.items() if one and known.get(id) != one}
+        known |= fresh
         text = f"{moment.path}: {moment.text}" if moment.path and moment.text else moment.text or moment.path
-        frames.append(Frame(max(0.0, moment.at - start), text[:300], changed))
+        frames.append(Frame(max(0.0, moment.at - start), text[:300], fresh))
     return frames
 
 
-def _cards(
-    view: RunView, shown: Sequence[Card], stands: dict[str, tuple[str, bool]], at: float
-) -> dict[str, tuple[str, str]]:
-    """By card, its state and word at a moment."""
-    found: dict[str, tuple[str, str]] = {}
-    by_template: dict[str, list[str]] = {}
-    for path in stands:
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A card, and the steps that it stands for."""
+
+    card: Card
+    paths: tuple[str, ...]
+
+    def stands(
+        self, steps: Mapping[str, StepView], stands: Mapping[str, tuple[str, bool]], at: float
+    ) -> tuple[str, str] | None:
+        """Its state and word at a moment; None where nothing is known of it."""
+        states = [stands[path] for path in self.paths if path in stands]
+        if not states:
+            return None
+        if self.card.kind == "gate":
+            return _gate([steps[path] for path in self.paths], [judging for _, judging in states], at)
+        if len(self.paths) > 1:
+            done = sum(one in ("accepted", "partial", "failed", "skipped") for one, _ in states)
+            return summed(one for one, _ in states) or "pending", f"{done} of {len(states)} done"
+        state, judging = states[0]
+        return state, "at its gate" if judging else state
+
+
+def _of_paths(cards: Sequence[Card], steps: Mapping[str, StepView]) -> dict[str, list[_Shown]]:
+    """The cards that tell of a step, by its path."""
+    made: dict[str, list[str]] = {}
+    for path in steps:
         template, _, number = path.rpartition(".")
         if number.isdecimal():
-            by_template.setdefault(template, []).append(path)
-    for card in shown:
+            made.setdefault(template, []).append(path)
+    found: dict[str, list[_Shown]] = {}
+    for card in cards:
+        if card.kind in ("start", "end", "ask") or (card.kind == "gate" and not card.state):
+            continue
         path = path_of(card.id)
-        own = [path] if path in stands else by_template.get(path, [])
-        if card.kind == "gate":
-            base = path.rpartition(".")[0]
-            judged = [base] if base in stands else by_template.get(base, [])
-            if card.state:
-                found[card.id] = _gate(view, judged, stands, at)
-        elif own:
-            states = [stands[one] for one in own]
-            state = summed(one for one, _ in states) or "pending"
-            word = "at its gate" if len(own) == 1 and states[0][1] else state
-            if len(own) > 1:
-                done = sum(one in ("accepted", "partial", "failed", "skipped") for one, _ in states)
-                word = f"{done} of {len(own)} done"
-            found[card.id] = state, word
+        base = path.rpartition(".")[0] if card.kind == "gate" else path
+        shown = _Shown(card, (base,) if base in steps else tuple(made.get(base, ())))
+        for one in shown.paths:
+            found.setdefault(one, []).append(shown)
     return found
 
 
-def _gate(view: RunView, paths: list[str], stands: dict[str, tuple[str, bool]], at: float) -> tuple[str, str]:
-    if any(stands[one][1] for one in paths):
+def _gate(judged: Sequence[StepView], judging: Sequence[bool], at: float) -> tuple[str, str]:
+    if any(judging):
         return "running", "judging"
-    steps = view.steps
-    said = [one for path in paths for one in steps[path].verdicts if one.at <= at + 0.0005]
+    said = [one for step in judged for one in step.verdicts if one.at <= at + 0.0005]
     if not said:
         return "pending", "pending"
     last = max(said, key=lambda one: one.at)

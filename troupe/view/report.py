@@ -142,7 +142,7 @@ def _header(view: RunView) -> str:
     if view.simulated:
         notes.append("Simulated: no model was called, and the words mean nothing. Graph, gates and times are real.")
     if view.reason is not None and view.reason.message:
-        notes.append(prose(view.reason.message))
+        notes.append(prose(view.reason.message, 600))
     return (
         f"<header>{badge(view.status)}<h1>{inline(view.workflow) or 'A run'}</h1>"
         f'<p class="task">{prose(view.task)}</p>'

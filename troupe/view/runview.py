@@ -10,8 +10,10 @@ A stored run is read back as the same events (`troupe/looking.py`), so that a ru
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from typing import Any, Literal
 
 from pydantic_core import to_jsonable_python
@@ -36,7 +38,7 @@ from troupe.agents.events import (
 )
 from troupe.graphs.drawing import Drawing
 from troupe.graphs.drawing.states import State
-from troupe.result import Question, Result, flat
+from troupe.result import Result, flat
 from troupe.view.intervals import Interval, critical_path, intervals
 from troupe.view.lines import said_of
 from troupe.view.words import line
@@ -498,12 +500,15 @@ class RunView:
         """Every step by path: planned ones in their order, others as they began, nested ones after their outer one."""
         with self._lock:
             planned = {name: float(at) for at, name in enumerate(self._planned)}
-            begun = [(self._began(name), at) for name, at in planned.items()]
+            begun = sorted((self._began(name), at) for name, at in planned.items())
+            latest = [*accumulate((at for _, at in begun), max)]
 
             def rank(path: str) -> float:
                 """Behind whatever of the plan had begun before it, where it was not planned."""
-                before = [at for began, at in begun if began <= self._began(path)]
-                return planned[path] if path in planned else max(before, default=-1.0) + 0.5
+                if path in planned:
+                    return planned[path]
+                before = bisect_right(begun, (self._began(path), float("inf")))
+                return latest[before - 1] + 0.5 if before else -0.5
 
             def place(path: str) -> list[tuple[float, float, str]]:
                 parts = path.split("/")
@@ -519,7 +524,7 @@ class RunView:
     @property
     def progress(self) -> tuple[int, int]:
         """How many of the team's own steps have delivered, and how many there are."""
-        own = [step for step in self._steps.values() if not step.outer]
+        own = [step for step in list(self._steps.values()) if not step.outer]
         return sum(step.state in ("accepted", "partial") for step in own), max(self.total, len(own))
 
     @property
@@ -534,11 +539,18 @@ class RunView:
             return 0.0
         return max(0.0, (self.ended or now or self.last) - self.started)
 
-    def used(self, path: str = "", *, inside: bool = True) -> dict[str, Any]:
-        """Tokens, USD and requests of a step, those of steps `inside` it included; without a path of the whole run."""
-        return total(
-            one for one in self.requests if not path or one.path == path or (inside and one.path.startswith(f"{path}/"))
-        )
+    def used(self, path: str = "") -> dict[str, Any]:
+        """Tokens, USD and requests of a step, those of steps inside it included; without a path of the whole run."""
+        return total(one for one in self.requests if not path or f"{one.path}/".startswith(f"{path}/"))
+
+    def each_used(self) -> dict[str, dict[str, Any]]:
+        """What `used` gives of every path, found in one go."""
+        found: dict[str, list[Asked]] = {path: [] for path in list(self._steps)}
+        for one in list(self.requests):
+            parts = one.path.split("/")
+            for depth in range(len(parts)):
+                found.setdefault("/".join(parts[: depth + 1]), []).append(one)
+        return {path: total(asked) for path, asked in found.items()}
 
     def by(self, what: Literal["agent", "tier", "model", "path", "purpose"]) -> dict[str, dict[str, Any]]:
         """What was used, by agent, tier, model, step or purpose: whatever costs most first."""
@@ -565,6 +577,7 @@ class RunView:
         with self._lock:
             done, whole = self.progress
             critical = self.critical_path()
+            used = self.each_used()
             return {
                 "run": self.run,
                 "workflow": self.workflow,
@@ -581,7 +594,9 @@ class RunView:
                 "progress": {"done": done, "total": whole},
                 "running": [step.path for step in self.under_way],
                 "usage": {**self.used(), "estimated": self.estimated},
-                "steps": [self._step_json(step, step.path in critical) for step in self.steps.values()],
+                "steps": [
+                    self._step_json(step, step.path in critical, used[step.path]) for step in self.steps.values()
+                ],
                 "requests": [asdict(one) for one in sorted(self.requests, key=lambda one: one.started)],
                 "intervals": [asdict(one) for one in self.intervals()],
                 "critical": critical,
@@ -599,7 +614,7 @@ class RunView:
                 "costs": {name: self.by(name) for name in ("agent", "tier", "model", "path")},
             }
 
-    def _step_json(self, step: StepView, critical: bool) -> dict[str, Any]:
+    def _step_json(self, step: StepView, critical: bool, used: dict[str, Any]) -> dict[str, Any]:
         plain = {name: getattr(step, name) for name in _PLAIN}
         return {
             **plain,
@@ -608,7 +623,7 @@ class RunView:
             "sign": STATES[step.state],
             "seconds": round(step.seconds(self.last), 3),
             "critical": critical,
-            **{name: value for name, value in self.used(step.path).items() if name != "seconds"},
+            **{name: value for name, value in used.items() if name != "seconds"},
             "sources": list(step.sources),
             "rounds": [asdict(one) for one in step.rounds],
             "attempts": [asdict(one) for one in step.attempts],
@@ -644,11 +659,6 @@ def total(asked: Iterable[Asked]) -> dict[str, Any]:
         "requests": count,
         "cached": cached,
     }
-
-
-def question(word: Word) -> Question:
-    """A question that is open, as a `Result` has it."""
-    return Question(word.id, word.question, word.options, word.step, word.content, word.expires)
 
 
 def _begun(step: StepView, number: int) -> float:

@@ -16,8 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from troupe.agents.events import Event, Notice, RunStarted
+from troupe.graphs.drawing.states import State
 from troupe.view.lines import begun, judged
-from troupe.view.runview import STATES, RunView, State, StepView
+from troupe.view.runview import STATES, RunView, StepView
 from troupe.view.words import duration, line, money
 
 _STYLES: dict[State, str] = {
@@ -101,7 +102,9 @@ class Terminal:
         else:
             grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         tried = wide >= _WIDE and any(step.round > 1 or _failures(step) for step in steps)
-        paid = wide >= _WIDE and any(self._usd(step) != 0 for step in steps)
+        used = self.view.each_used() if wide >= _WIDE else {}
+        paid = any(one["usd"] != 0 for one in used.values())
+        teams = {step.outer for step in steps}
         if tried:
             grid.add_column(no_wrap=True, justify="right")
         grid.add_column(no_wrap=True, justify="right")
@@ -115,8 +118,9 @@ class Terminal:
             cells: list[RenderableType] = [self._mark(step), name]
             cells += [Text(_rounds(step), style="dim")] if tried else []
             cells += [Text(took, style="dim")]
-            cells += [Text(money(self._usd(step)) if step.started is not None else "", style="dim")] if paid else []
-            cells += [self._said(step)] if wide >= _WIDE else []
+            usd = money(used[step.path]["usd"]) if paid and step.started is not None else ""
+            cells += [Text(usd, style="dim")] if paid else []
+            cells += [self._said(step, step.path in teams)] if wide >= _WIDE else []
             grid.add_row(*cells)
         return grid
 
@@ -125,11 +129,7 @@ class Terminal:
             return self._spinner
         return Text((_ASCII if self._ascii else STATES)[step.state], style=_STYLES[step.state])
 
-    def _usd(self, step: StepView) -> float | None:
-        usd: float | None = self.view.used(step.path)["usd"]
-        return usd
-
-    def _said(self, step: StepView) -> Text:
+    def _said(self, step: StepView, team: bool) -> Text:
         """Its state and why, and who works where that is not its name."""
         said: list[str] = [] if step.state in ("pending", "running") else [step.state]
         last = step.verdicts[-1] if step.verdicts else None
@@ -142,7 +142,6 @@ class Terminal:
         elif step.state != "pending":
             said += [judged(last) if last is not None else step.note, "" if last is not None else step.reason]
         text = Text(line(", ".join(filter(None, said))), style="" if step.state == "accepted" else _STYLES[step.state])
-        team = any(other.outer == step.path for other in self.view.steps.values())
         if step.agent and step.agent != step.name and not team and self._console.width >= _ROOMY:
             return Text(line(step.agent), style="dim").append("  " if text else "").append(text)
         return text
