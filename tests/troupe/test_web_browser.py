@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,31 +10,18 @@ import pytest
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
-pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+pytest.importorskip("playwright.sync_api", reason="the browser's driver is not installed: playwright")
 
-from playwright.sync_api import Browser, ConsoleMessage, Dialog, Locator, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Locator, expect
 
 from tests.support import shows
+from tests.support.browser import browser as browser
 from tests.support.serving import Served, serving
 from troupe import run
 from troupe.sqlite import SqliteStore
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: apt-get install chromium")
-ARGUMENTS = [
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-]  # fmt: skip
+expect.set_options(timeout=20_000)
 SHOW = "tests.support.shows:"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    expect.set_options(timeout=20_000)
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -50,8 +35,8 @@ def served(store: SqliteStore) -> Iterator[Served]:
 class Window:
     """A window of the browser, and what it did that it should not: errors, dialogs, requests to elsewhere."""
 
-    def __init__(self, chromium: Browser, served: Served, **options: Any) -> None:
-        self.context = chromium.new_context(base_url=served.address, **options)
+    def __init__(self, browser: Browser, served: Served, **options: Any) -> None:
+        self.context = browser.new_context(base_url=served.address, **options)
         self.context.set_default_timeout(20_000)
         self.page = self.context.new_page()
         self.wrong: list[str] = []
@@ -84,8 +69,8 @@ class Window:
 
 
 @pytest.fixture
-def window(chromium: Browser, served: Served) -> Iterator[Window]:
-    made = Window(chromium, served)
+def window(browser: Browser, served: Served) -> Iterator[Window]:
+    made = Window(browser, served)
     yield made
     made.context.close()
     assert made.wrong == []
@@ -141,9 +126,9 @@ def test_a_question_is_answered_with_the_form_and_the_deliverable_is_read(window
     expect(page.locator("details[open] strong")).to_have_text("say")
 
 
-def test_a_second_viewer_and_the_list_see_it_live(window: Window, served: Served, chromium: Browser) -> None:
+def test_a_second_viewer_and_the_list_see_it_live(window: Window, served: Served, browser: Browser) -> None:
     window.start("still", "Watch this together")
-    other, third = Window(chromium, served), Window(chromium, served)
+    other, third = Window(browser, served), Window(browser, served)
     other.page.goto(window.page.url)
     third.page.goto("/")
     expect(other.card("held")).to_have_class("running")
@@ -238,12 +223,12 @@ def test_everything_can_be_done_with_the_keyboard(window: Window, served: Served
 @pytest.mark.parametrize("width", [400, 1600])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_is_wider_than_its_window_and_every_text_can_be_read(
-    width: int, scheme: str, chromium: Browser, served: Served
+    width: int, scheme: str, browser: Browser, served: Served
 ) -> None:
     shows.GO.set()
     asked = served.start("team", "A task with aVeryLongWordThatGoesOnAndOnAndOn" * 3)
     served.becomes(asked, "waiting")
-    window = Window(chromium, served, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    window = Window(browser, served, viewport={"width": width, "height": 900}, color_scheme=scheme)
     for path in ("/", f"/runs/{asked}", f"/runs/{asked}/replay", "/nothing"):
         window.page.goto(path)
         assert window.page.evaluate("document.documentElement.scrollWidth") <= width, path
@@ -275,10 +260,10 @@ FAINT = """() => {
 }"""
 
 
-def test_who_wants_less_motion_sees_none(chromium: Browser, served: Served) -> None:
+def test_who_wants_less_motion_sees_none(browser: Browser, served: Served) -> None:
     started = served.start("still")
     for wish, name in (("reduce", "none"), ("no-preference", "glow")):
-        window = Window(chromium, served, reduced_motion=wish)
+        window = Window(browser, served, reduced_motion=wish)
         window.page.goto(f"/runs/{started}")
         expect(window.card("held")).to_have_class("running")
         moves = "getComputedStyle(document.querySelector('.troupe .running > .card')).animationName"

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 PAUSE = 0.2
@@ -33,16 +33,19 @@ class Frame:
 
     at: float
     parts: Mapping[str, list[str]]
+    whole: Mapping[str, str] = field(repr=False)
+    """The same uncut."""
 
     @classmethod
     def of(cls, at: float, parts: Mapping[str, str], before: Frame | None = None) -> Frame:
         """The frame of parts as HTML; those that are as `before` are the same objects."""
         made = {}
         for name, html in parts.items():
-            pieces = [one for one in _CUTS.split(html) if one]
-            known = before.parts.get(name) if before is not None else None
-            made[name] = known if known == pieces else pieces
-        return cls(at, made)
+            if before is not None and before.whole.get(name) == html:
+                made[name] = before.parts[name]
+            else:
+                made[name] = [one for one in _CUTS.split(html) if one]
+        return cls(at, made, parts)
 
 
 def delta(before: Frame | None, after: Frame) -> dict[str, Any]:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from troupe.graphs.asking import ANSWERS
-from troupe.graphs.drawing import Drawing
-from troupe.view import markdown
+from troupe.graphs.drawing import Card, Drawing
+from troupe.view.markdown import html
 from troupe.view.report import facts, happened, pictures, sections
 from troupe.view.runview import Word
 from troupe.view.tags import SIGNS, badge, clock, inline, prose, section, verdict
@@ -52,12 +51,16 @@ def of_run(watched: Watched) -> Mapping[str, str]:
 
 
 def _steady(drawing: Drawing) -> Drawing:
-    """The drawing with room for the figures of steps that have none yet: it stays in its place when they come."""
-    cards = (
-        replace(one, facts=_BLANK) if one.kind == "step" and one.state and not one.facts else one
-        for one in drawing.cards
-    )
-    return replace(drawing, cards=tuple(cards))
+    """The drawing with room for what steps and gates will tell once it is known: then nothing moves."""
+    return replace(drawing, cards=tuple(map(_roomy, drawing.cards)))
+
+
+def _roomy(card: Card) -> Card:
+    if card.kind == "step" and card.state and not card.facts:
+        return replace(card, facts=_BLANK)
+    if card.kind == "gate" and not card.state and card.id.endswith((".gate", ".align")):
+        return replace(card, state="pending")
+    return card
 
 
 def address(run: str) -> str:
@@ -120,7 +123,7 @@ def _answer(watched: Watched) -> str:
     view = watched.view
     if not view.answer or view.status not in ("completed", "partial"):
         return ""
-    return section("Answer", f'<div class="answer">{_html(view.answer)}</div>')
+    return section("Answer", f'<div class="answer">{html(view.answer)}</div>')
 
 
 def _log(watched: Watched) -> str:
@@ -133,11 +136,6 @@ def _log(watched: Watched) -> str:
     )
     more = f"<p class=quiet>… and {len(told) - len(shown):,} before these.</p>" if len(told) > len(shown) else ""
     return section("Log", f'<ol class="log" tabindex="0" reversed>{lines}</ol>{more}') if lines else ""
-
-
-@lru_cache(maxsize=512)
-def _html(text: str) -> str:
-    return markdown.html(text)
 
 
 # --- questions ------------------------------------------------------------------------------------------------------
@@ -157,7 +155,7 @@ def _question(word: Word, watched: Watched) -> str:
         ends = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(word.expires))
         until = f"<p class=quiet>It can be answered until {ends}.</p>"
     if word.content:
-        work = f'<div class="quoted" tabindex="0" aria-label="The work in question">{_html(word.content)}</div>'
+        work = f'<div class="quoted" tabindex="0" aria-label="The work in question">{html(word.content)}</div>'
     choices = "".join(
         f'<label class="choice"><input type="radio" name="type" value="{one}" required> '
         f"<span>{_CHOICES[one][0]}<small>{_CHOICES[one][1]}</small></span></label>"
