@@ -20,6 +20,11 @@ settings.register_profile(
 settings.load_profile("troupe")
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two for each core: much of what is tested waits, for processes, databases and deadlines."""
+    return 2 * (os.cpu_count() or 1)
+
+
 @pytest.fixture(autouse=True)
 def _nobodys_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Neither the developer's environment nor their project file decides what a test does."""

@@ -65,7 +65,7 @@ def undeclared(wanted: Iterable[str]) -> set[tuple[str, str]]:
 
 def test_everything_that_is_imported_comes_with_the_package_or_an_extra_of_it() -> None:
     extras = PROJECT["optional-dependencies"]
-    ours = ("postgres", "encryption", "otel", "png")
+    ours = ("postgres", "encryption", "otel", "png", "web")
     wanted = [*PROJECT["dependencies"], *(one for name in ours for one in extras[name])]
     assert {one for one in undeclared(wanted) if one[0] not in THEIRS} == set()
 

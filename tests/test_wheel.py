@@ -104,6 +104,7 @@ def test_the_wheel_holds_every_module_and_text_once_and_nothing_else(wheel: Path
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
     assert len(names) == len(set(names))
     assert {"troupe/view/page/report.css", "troupe/view/page/replay.js"} <= set(names)
+    assert {f"troupe/web/static/{name}" for name in ("page.html", "page.css", "page.js", "icon.svg")} <= set(names)
     assert {name for name in names if name.endswith(".md")} == {f"troupe/prompts/{name}.md" for name in texts()}
     workflows = {path.name for path in (ROOT / "graphs/workflows").glob("*.yaml")}
     assert len(workflows) >= 3
@@ -151,8 +152,15 @@ def test_the_sdist_holds_sources_and_tests_and_no_links(built: Path) -> None:
         members = archive.getmembers()
     assert not [one.name for one in members if one.issym() or one.islnk()]
     names = {one.name.partition("/")[2] for one in members}
-    assert {"pyproject.toml", "README.md", "LICENSE", "agents/__init__.py", "tests/test_wheel.py"} <= names
-    assert "graphs/workflows/fullstack.yaml" in names
+    assert {
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "agents/__init__.py",
+        "tests/test_wheel.py",
+        "troupe/web/static/page.js",
+        "graphs/workflows/fullstack.yaml",
+    } <= names
     assert not {name for name in names if name.startswith(("troupe/agents", "troupe/graphs", "troupe/prompts"))}
 
 

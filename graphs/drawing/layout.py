@@ -14,9 +14,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain, pairwise
 
-from troupe.graphs.drawing.cards import Drawing
+from troupe.graphs.drawing.cards import Arrow, Drawing
 from troupe.graphs.drawing.columns import place_across
 from troupe.graphs.drawing.lanes import choose
 from troupe.graphs.drawing.layers import order, rank, thread
@@ -54,6 +56,34 @@ def layout(drawing: Drawing, direction: Direction | None = None) -> Layout:
     page = _Page(scene)
     page.put(level, 0.0, 0.0)
     return page.layout()
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """All that places depend on: sizes, not words, so that a picture that only changes its states is placed once."""
+
+    drawing: Drawing = field(compare=False, repr=False)
+    direction: Direction | None
+    cards: tuple[tuple[object, ...], ...]
+    frames: tuple[tuple[str, str], ...]
+    arrows: tuple[Arrow, ...]
+
+    @classmethod
+    def of(cls, drawing: Drawing, direction: Direction | None) -> _Shape:
+        scene = Scene(drawing, "right")
+        cards = tuple((card.id, card.kind, scene.half(card)) for card in drawing.cards)
+        frames = tuple((frame.id, frame.label) for frame in drawing.frames)
+        return cls(drawing, direction, cards, frames, drawing.arrows)
+
+
+def known(drawing: Drawing, direction: Direction | None = None) -> Layout:
+    """The same as `layout`, kept for drawings of the same shape: a run is drawn again with each of its events."""
+    return _kept(_Shape.of(drawing, direction))
+
+
+@lru_cache(maxsize=128)
+def _kept(shape: _Shape) -> Layout:
+    return layout(shape.drawing, shape.direction)
 
 
 class _Other:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from html import escape
 
 from troupe.graphs.drawing.cards import Card, Drawing, plain
-from troupe.graphs.drawing.layout import layout
+from troupe.graphs.drawing.layout import known
 from troupe.graphs.drawing.measure import BOLD, LABEL, NOTE, WORD, shorten, width
 from troupe.graphs.drawing.places import Box, Direction, Layout
 from troupe.graphs.drawing.states import COLOURS, MARKS
@@ -84,7 +84,7 @@ def svg(drawing: Drawing, *, title: str = "", direction: Direction | None = None
 
     Solid arrows are always taken, dashed ones if the gate says their word; amber arrows go back.
     """
-    plan = layout(drawing, direction)
+    plan = known(drawing, direction)
     style = _CSS + (_STATED if any(card.state for card in (*drawing.cards, *drawing.frames)) else "")
     wide = max(plan.width, min(width(caption, NOTE) + 32, 480.0)) if caption else plan.width
     high = plan.height + (22 if caption else 0)

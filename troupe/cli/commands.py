@@ -392,6 +392,39 @@ def optimize(
 
 
 @app.command(rich_help_panel=LOOK)
+def serve(
+    workflows: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[WORKFLOW]...",
+            help="What can be started there besides the patterns and this folder's YAML workflows: file.py:team.",
+            show_default=False,
+        ),
+    ] = None,
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0 is any that is free.")] = 8421,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Another than this machine's own needs a token.")
+    ] = "127.0.0.1",
+    token: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", envvar="TROUPE_WEB_TOKEN", help="What a browser must show once.", show_default=False
+        ),
+    ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A further name that it is reached by, as behind a proxy. Repeatable."),
+    ] = None,
+    at_once: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="Runs at once; more wait.")] = 4,
+    db: Db = None,
+) -> None:
+    """A page for runs: start them, watch them, answer their questions. Needs the extra web."""
+    from troupe.cli.serving import serve
+
+    serve(workflows or [], host, port, token, name or [], at_once, db)
+
+
+@app.command(rich_help_panel=LOOK)
 def runs(
     run: Annotated[
         str | None, typer.Argument(metavar="RUN", help="One run, as its last turn stands.", show_default=False)

@@ -76,6 +76,12 @@ class Calls(Database):
         """See `Journal`."""
         return await self._all(prefix, "kind != 'reserved'")
 
+    async def count(self, root: str) -> int:
+        """How many rows a turn has: whoever looks on need not read them again before there are more."""
+        query = "SELECT COUNT(*) FROM troupe_journal WHERE root = ? AND kind != 'reserved'"
+        ((found,),) = await self.threaded(self.rows_of, query, (root,))
+        return int(found)
+
     async def failures(self, prefix: str = "") -> Sequence[Row]:
         """See `Journal`."""
         return await self._all(prefix, "kind = 'failure'")

@@ -27,6 +27,8 @@ def gantt(view: RunView) -> str:
     start = min([view.started or 0.0, *(one.started for one in bars)]) if bars else view.started or 0.0
     end = max([view.ended or view.last, *(one.ended for one in bars)]) if bars else view.last
     span = max(end - start, 0.001)
+    if view.status == "running":  # room to grow, so that bars stay where they are for a while
+        span = next(s * 10.0**e for e in range(-3, 9) for s in (1, 1.5, 2, 3, 4, 6, 8) if s * 10.0**e >= span)
     steps = view.steps
     paths = list(steps)
     for path in dict.fromkeys(one.path for one in view.requests if one.path not in steps):

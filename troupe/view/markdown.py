@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,10 +39,15 @@ def html(text: str, most: int = MOST) -> str:
     '<p><strong>so</strong> &lt;script&gt;x&lt;/script&gt;</p>'
     """
     shown, left = cut(text, most)
-    made: str = _markdown().render(tidy(shown))
+    made = _made(shown)
     if left:
         made += f'<p class="cut">Cut here: {left:,} of {len(text):,} characters are not shown.</p>'
     return made
+
+
+@lru_cache(maxsize=256)  # a page that changes shows the same texts again and again
+def _made(text: str) -> str:
+    return str(_markdown().render(tidy(text)))
 
 
 @cache

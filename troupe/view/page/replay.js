@@ -28,7 +28,8 @@
   let timer = 0;
   const stop = () => { clearInterval(timer); timer = 0; play.textContent = "Play"; };
   const go = (at) => { slider.value = at; show(+slider.value); if (+slider.value >= last) stop(); };
-  slider.max = slider.value = last;
+  slider.max = last;
+  slider.value = last;
   slider.addEventListener("input", () => { stop(); show(+slider.value); });
   play.addEventListener("click", () => {
     if (timer) return stop();
