@@ -81,7 +81,7 @@ def _contents() -> str:
 
 
 def _on(floor: str) -> list[str]:
-    return sorted(one for one in MODULES if (one.partition(".")[0] if "." in one else "") == floor)
+    return sorted(one for one in MODULES if (home if (home := one.partition(".")[0]) in FLOORS else "") == floor)
 
 
 def _path(module: str) -> str:
