@@ -428,6 +428,16 @@ def test_an_edit_takes_the_persons_own_text(served: Served) -> None:
     assert served.becomes(asked, "completed")["answer"] == "mine,\nin two lines"
 
 
+def test_a_work_of_megabytes_is_shown_in_part_and_approved(served: Served) -> None:
+    asked = served.start("large")
+    served.becomes(asked, "waiting")
+    page = served.http.get(f"/runs/{asked}").text
+    assert len(page) < 500_000 and "characters are not shown" in page and "--edit FILE" in page
+    (word,) = served.run(asked)["approvals"]
+    served.http.post(f"/runs/{asked}/answers", data={"id": word["id"], "type": "approve", "message": ""})
+    assert len(served.becomes(asked, "completed")["answer"]) > 2_000_000
+
+
 def test_the_api_takes_answers_by_id(served: Served) -> None:
     shows.GO.set()
     asked = served.start("team")
@@ -489,7 +499,7 @@ def test_a_signal_ends_the_server_and_its_runs_can_be_gone_on_with(tmp_path: Pat
     (tmp_path / "slow.py").write_text(
         "import asyncio\nfrom troupe import Step, sequential\n"
         "async def one(brief): return 'one'\n"
-        "async def two(brief):\n    await asyncio.sleep(1.5)\n    return 'two'\n"
+        "async def two(brief):\n    await asyncio.sleep(0.5)\n    return 'two'\n"
         "async def three(brief): return 'three'\n"
         "team = sequential(*(Step(one, gate=None) for one in (one, two, three)), name='slow')\n"
     )
