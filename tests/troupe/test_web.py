@@ -33,11 +33,13 @@ from tests.support import shows
 from tests.support.command import Shell, eventually
 from tests.support.serving import Served, serving
 from troupe import RunView, SettingsError, run
+from troupe.catalogue import PATTERNS
 from troupe.cli.serving import serve
 from troupe.sqlite import SqliteStore
 from troupe.view.picture import graph_of
 from troupe.web.guard import LOOPBACK, POLICY, Guard
 from troupe.web.live import PAUSE, Feed, Frame, delta
+from troupe.web.offers import Offers
 from troupe.web.parts import of_run
 from troupe.web.runs import Watched
 
@@ -173,6 +175,14 @@ def test_nothing_but_what_is_offered_can_be_started(name: str, served: Served) -
     ):
         assert answer.status_code == 400 and "The page starts nothing else" in answer.text
     assert served.http.get("/api/runs").json()["runs"] == [] and not Path("sprung").exists()
+
+
+def test_what_is_no_workflow_in_the_folder_is_not_offered(tmp_path: Path) -> None:
+    (tmp_path / "cluster.yaml").write_text("kind: Pod\n")
+    (tmp_path / "broken.yml").write_text("{")
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "team.py").write_text("raise RuntimeError('imported')\n")
+    assert set(Offers(folder=tmp_path).all()) == set(PATTERNS)
 
 
 # --- what is shown --------------------------------------------------------------------------------------------------
