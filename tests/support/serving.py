@@ -21,7 +21,7 @@ from troupe.web.offers import Offers
 from troupe.web.runs import Runs
 from troupe.web.server import Server
 
-SHOWS = tuple(f"tests.support.shows:{name}" for name in ("team", "still", "quick", "broken", "attack", "many"))
+SHOWS = tuple(f"tests.support.shows:{name}" for name in ("team", "still", "quick", "broken", "attack", "many", "large"))
 
 
 class Served:

@@ -47,6 +47,10 @@ async def harmful(brief: Brief) -> str:
     return ATTACK
 
 
+async def endless(brief: Brief) -> str:
+    return "A word that is said again. " * 80_000
+
+
 async def failing(brief: Brief) -> str:
     raise RuntimeError(f"401: Authorization: Bearer {SECRET} is not valid")
 
@@ -70,4 +74,5 @@ attack = sequential(
     Step(harmful, name="<img src=x onerror=alert(6)>", gate=gate(complains, rework=0, then="ask")),
     name="attack",
 )
+large = sequential(Step(endless, name="large", gate=ASKS), name="large")
 many = parallel(*(Step(first, name=f"step-{number}", gate=None) for number in range(12)), merge=joined, name="many")

@@ -33,11 +33,13 @@ from tests.support import shows
 from tests.support.command import Shell, eventually
 from tests.support.serving import Served, serving
 from troupe import RunView, SettingsError, run
+from troupe.catalogue import PATTERNS
 from troupe.cli.serving import serve
 from troupe.sqlite import SqliteStore
 from troupe.view.picture import graph_of
 from troupe.web.guard import LOOPBACK, POLICY, Guard
 from troupe.web.live import PAUSE, Feed, Frame, delta
+from troupe.web.offers import Offers
 from troupe.web.parts import of_run
 from troupe.web.runs import Watched
 
@@ -173,6 +175,14 @@ def test_nothing_but_what_is_offered_can_be_started(name: str, served: Served) -
     ):
         assert answer.status_code == 400 and "The page starts nothing else" in answer.text
     assert served.http.get("/api/runs").json()["runs"] == [] and not Path("sprung").exists()
+
+
+def test_what_is_no_workflow_in_the_folder_is_not_offered(tmp_path: Path) -> None:
+    (tmp_path / "cluster.yaml").write_text("kind: Pod\n")
+    (tmp_path / "broken.yml").write_text("{")
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "team.py").write_text("raise RuntimeError('imported')\n")
+    assert set(Offers(folder=tmp_path).all()) == set(PATTERNS)
 
 
 # --- what is shown --------------------------------------------------------------------------------------------------
@@ -428,6 +438,16 @@ def test_an_edit_takes_the_persons_own_text(served: Served) -> None:
     assert served.becomes(asked, "completed")["answer"] == "mine,\nin two lines"
 
 
+def test_a_work_of_megabytes_is_shown_in_part_and_approved(served: Served) -> None:
+    asked = served.start("large")
+    served.becomes(asked, "waiting")
+    page = served.http.get(f"/runs/{asked}").text
+    assert len(page) < 500_000 and "characters are not shown" in page and "--edit FILE" in page
+    (word,) = served.run(asked)["approvals"]
+    served.http.post(f"/runs/{asked}/answers", data={"id": word["id"], "type": "approve", "message": ""})
+    assert len(served.becomes(asked, "completed")["answer"]) > 2_000_000
+
+
 def test_the_api_takes_answers_by_id(served: Served) -> None:
     shows.GO.set()
     asked = served.start("team")
@@ -489,7 +509,7 @@ def test_a_signal_ends_the_server_and_its_runs_can_be_gone_on_with(tmp_path: Pat
     (tmp_path / "slow.py").write_text(
         "import asyncio\nfrom troupe import Step, sequential\n"
         "async def one(brief): return 'one'\n"
-        "async def two(brief):\n    await asyncio.sleep(1.5)\n    return 'two'\n"
+        "async def two(brief):\n    await asyncio.sleep(0.5)\n    return 'two'\n"
         "async def three(brief): return 'three'\n"
         "team = sequential(*(Step(one, gate=None) for one in (one, two, three)), name='slow')\n"
     )

@@ -54,6 +54,7 @@ _JUDGED: dict[Decision, State] = {
     "adapt": "reworked", "rollback": "superseded", "ask": "waiting",
 }  # fmt: skip
 _WORK = ("work", "decide")
+_SAID = 5_000  # characters of what happened
 
 
 @dataclass(slots=True)
@@ -276,7 +277,7 @@ class RunView:
                 changed[path] = self._stood[path] = stands
         said = None if isinstance(event, Progress) else said_of(event)
         if said is not None or changed:
-            self.history.append(Moment(event.at, event.path, line(said or ""), changed))
+            self.history.append(Moment(event.at, event.path, line((said or "")[:_SAID]), changed))
 
     def _take(self, event: Event) -> None:
         match event:

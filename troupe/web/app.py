@@ -28,6 +28,7 @@ from troupe.web.runs import AT_ONCE, LISTED, Runs, Watched
 
 LONGEST = 100_000
 """Characters of a task."""
+_SAID = 4_000  # characters: what is longer is work, and looking through megabytes would hold up everybody
 _FIELDS = ("workflow", "task", "model", "budget", "deadline")
 _LAST = 30.0  # seconds until a reader of events of whom nothing is heard is sent a sign of life
 
@@ -302,9 +303,9 @@ def _stream(runs: Runs, events: AsyncIterator[bytes]) -> Response:
 
 
 def _without_keys(plain: Any) -> Any:
-    """Plain data without credentials in its texts."""
+    """Plain data without credentials in what is said about the work; the work itself is given as it is."""
     if isinstance(plain, str):
-        return redact(plain)
+        return redact(plain) if len(plain) <= _SAID else plain
     if isinstance(plain, dict):
         return {name: _without_keys(value) for name, value in plain.items()}
     return [_without_keys(one) for one in plain] if isinstance(plain, list) else plain

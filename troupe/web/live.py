@@ -58,7 +58,7 @@ def delta(before: Frame | None, after: Frame) -> dict[str, Any]:
     parts: dict[str, Any] = {}
     for name, pieces in after.parts.items():
         known = before.parts.get(name) if before is not None else None
-        if known is pieces:
+        if known == pieces:
             continue
         if known is None:
             parts[name] = {"all": pieces}

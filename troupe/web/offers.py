@@ -50,9 +50,8 @@ class Offers:
     def all(self) -> dict[str, Offer]:
         """Everything by name, as things are now; looks at the disk."""
         found = {}
-        for path in self._files():
+        for path, changed in self._files():
             seen, is_workflow = self._read.get(path, (0.0, False))
-            changed = path.stat().st_mtime
             if seen != changed:
                 is_workflow = _is_workflow(path)
                 self._read[path] = changed, is_workflow
@@ -86,11 +85,16 @@ class Offers:
             self._drawn[offer.target] = drawing
         return drawing
 
-    def _files(self) -> list[Path]:
-        if self._folder is None or not self._folder.is_dir():
-            return []
-        found = (one for one in self._folder.iterdir() if one.suffix in (".yaml", ".yml") and one.is_file())
-        return sorted(one for one in found if one.stat().st_size <= _LARGE)[:MOST]
+    def _files(self) -> list[tuple[Path, float]]:
+        """The files that may be workflows, and when they were changed."""
+        found = []
+        try:
+            for path in sorted(self._folder.iterdir()) if self._folder is not None else ():
+                if path.suffix in (".yaml", ".yml") and path.is_file() and path.stat().st_size <= _LARGE:
+                    found.append((path, path.stat().st_mtime))
+        except OSError:  # somebody is working in the folder
+            return found
+        return found[:MOST]
 
 
 def _is_workflow(path: Path) -> bool:

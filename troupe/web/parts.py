@@ -32,6 +32,8 @@ _CHOICES = {
     "reject": ("Reject", "refuse the work, and say why"),
 }
 _LOG = 60
+_EDITED = 200_000
+"""Characters of a work that can be edited in the page: the form sends it along with every answer."""
 _BLANK = "\u00a0"
 
 
@@ -149,13 +151,16 @@ def _questions(watched: Watched) -> str:
 
 def _question(word: Word, watched: Watched) -> str:
     id = inline(word.id)
-    ours = [one for one in ANSWERS if one in word.options]
+    short = len(word.content) <= _EDITED
+    ours = [one for one in ANSWERS if one in word.options and (short or one != "edit")]
     until = work = ""
     if word.expires is not None:
         ends = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(word.expires))
         until = f"<p class=quiet>It can be answered until {ends}.</p>"
     if word.content:
         work = f'<div class="quoted" tabindex="0" aria-label="The work in question">{html(word.content)}</div>'
+    if not short:
+        work += "<p class=quiet>It is too long to be edited here: troupe approve RUN --edit FILE does it.</p>"
     choices = "".join(
         f'<label class="choice"><input type="radio" name="type" value="{one}" required> '
         f"<span>{_CHOICES[one][0]}<small>{_CHOICES[one][1]}</small></span></label>"
