@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -70,7 +71,7 @@ class Served:
 @contextmanager
 def serving(store: Store, at_once: int = 4, token: str | None = None) -> Iterator[Served]:
     """The page of a store."""
-    app = application(store, Offers(SHOWS), at_once)
+    app = application(store, Offers(SHOWS, Path.cwd()), at_once)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         guard = Guard(app, token=token, port=port)

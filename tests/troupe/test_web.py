@@ -33,7 +33,7 @@ from tests.support import shows
 from tests.support.command import Shell, eventually
 from tests.support.serving import Served, serving
 from troupe import RunView, SettingsError, run
-from troupe.catalogue import PATTERNS
+from troupe.catalogue import CATALOGUE
 from troupe.cli.serving import serve
 from troupe.sqlite import SqliteStore
 from troupe.view.picture import graph_of
@@ -182,7 +182,14 @@ def test_what_is_no_workflow_in_the_folder_is_not_offered(tmp_path: Path) -> Non
     (tmp_path / "broken.yml").write_text("{")
     (tmp_path / "folder.yaml").mkdir()
     (tmp_path / "team.py").write_text("raise RuntimeError('imported')\n")
-    assert set(Offers(folder=tmp_path).all()) == set(PATTERNS)
+    assert set(Offers(folder=tmp_path).all()) == set(CATALOGUE)
+
+
+def test_a_workflow_of_the_folder_and_one_of_ours_are_offered_and_started(served: Served) -> None:
+    Path("note.yaml").write_text("name: note\nphases: [ai-researcher, technical-writer]\n")
+    for name, steps in (("note.yaml", 2), ("fullstack", 13)):
+        run = served.http.post("/api/runs", json={"workflow": name, "task": "x"}).json()["run"]
+        assert len(served.becomes(run, "completed")["steps"]) == steps
 
 
 # --- what is shown --------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from troupe.agents.errors import TroupeError, UnknownName
-from troupe.catalogue import PATTERNS, resolve
+from troupe.catalogue import CATALOGUE, resolve
 from troupe.graphs.drawing import Drawing
 from troupe.prompts import PromptError
 from troupe.view.picture import graph_of
@@ -39,7 +39,7 @@ class Offers:
     """
 
     def __init__(self, named: Iterable[str] = (), folder: Path | None = None) -> None:
-        self._fixed = {one.name: Offer(one.name, one.summary, one.name) for one in PATTERNS.values()}
+        self._fixed = {one.name: Offer(one.name, one.summary, one.name) for one in CATALOGUE.values()}
         for target in named:
             resolve(target)
             self._fixed[target] = Offer(target, "named when the server was started", target)
@@ -81,7 +81,7 @@ class Offers:
             drawing = graph_of(resolve(offer.target).team)
         except (TroupeError, PromptError, OSError):
             return None
-        if offer.target in PATTERNS:
+        if offer.target in CATALOGUE:
             self._drawn[offer.target] = drawing
         return drawing
 
