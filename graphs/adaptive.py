@@ -17,6 +17,7 @@ flowchart LR
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
@@ -283,7 +284,8 @@ class Adaptive:
             state["task"], state["assessment"][_TASK], self.members, self.lead, advised, self.bounds.split, accepted
         )
         try:
-            step = replace(casting.team(chosen.pattern), gate=self.gate)
+            # Roles are looked up on disk, which must not hold up an event loop.
+            step = await asyncio.to_thread(lambda: replace(casting.team(chosen.pattern), gate=self.gate))
         except BuildError as error:
             reason = Reason(kind="error", message=f"{chosen.pattern} cannot be built: {error}", step=chosen.pattern)
             return {"deliverables": {chosen.pattern: Deliverable(step=chosen.pattern, status="failed", reason=reason)}}

@@ -18,8 +18,9 @@ import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import CodeType, FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from troupe.agents.errors import BuildError, SettingsError, UnknownName
@@ -280,7 +281,7 @@ def _file(path: Path) -> ModuleType:
     if not path.is_file():
         raise SettingsError(f"There is no file {path}.")
     name = f"troupe_file_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Fresh(name, str(path)))
     assert spec is not None  # noqa: S101 - a .py file always has a spec and a loader
     assert spec.loader is not None  # noqa: S101
     module = importlib.util.module_from_spec(spec)
@@ -298,6 +299,15 @@ def _file(path: Path) -> ModuleType:
     finally:
         _loading.reset(loading)
     return module
+
+
+class _Fresh(SourceFileLoader):
+    """Reads the file itself: what Python has compiled of it may be older, where it was changed within a second."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The code as it stands there."""
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
 
 
 def _module(name: str) -> ModuleType:

@@ -363,7 +363,8 @@ def test_a_race_inside_a_race_is_decided_by_itself() -> None:
 
 
 def test_a_branch_that_failed_has_its_own_reason_and_is_not_needed_once_enough_delivered() -> None:
-    result = go(parallel(A, B, C, join=first(2), merge=LEAD), scripted({**SAID, "a": [ValueError("no luck")]}))
+    model = paced({**SAID, "a": [ValueError("no luck")]}, {SAID["c"]: 0.3})
+    result = go(parallel(A, B, C, join=first(2), merge=LEAD), model)
     assert (result.status, result.missing) == ("completed", ())
     assert result["a"].status == "failed" and not result["a"].required
     assert "no luck" in str(result["a"].reason)

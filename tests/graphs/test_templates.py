@@ -125,7 +125,7 @@ def written(entry: Any) -> list[Any]:
 
 def simulated(name: str) -> tuple[Result, list[Event]]:
     seen: list[Event] = []
-    model = SimulatedChatModel(latency=0.02)
+    model = SimulatedChatModel(latency=0.1)
     return run(template(name), "a shop for plants", model=model, db=":memory:", listeners=[seen.append]), seen
 
 

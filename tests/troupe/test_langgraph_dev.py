@@ -13,7 +13,7 @@ from tests.support.dev_server import ROOT, DevServer, command
 from tests.support.openai_server import OpenAIServer, data, text
 from tests.support.served import ASKING
 from troupe import Verdict
-from troupe.catalogue import PATTERNS
+from troupe.catalogue import CATALOGUE, PATTERNS
 
 if command() is None:
     pytest.skip("langgraph dev is not installed: pip install 'langgraph-cli[inmem]'", allow_module_level=True)
@@ -54,7 +54,7 @@ async def assistant_of(client: Any, graph: str) -> str:
 
 async def test_every_graph_of_the_project_is_there(client: Any) -> None:
     found = await client.assistants.search(limit=100)
-    assert set(OURS) == set(PATTERNS) <= {one["graph_id"] for one in found}
+    assert set(OURS) == set(CATALOGUE) <= {one["graph_id"] for one in found}
 
 
 @pytest.mark.parametrize("name", PATTERNS)

@@ -59,7 +59,7 @@ class Window:
 
     def start(self, name: str, task: str) -> None:
         self.page.goto("/")
-        self.page.get_by_label("Task").fill(task)
+        self.page.get_by_label("Task", exact=True).fill(task)
         self.page.get_by_label("Workflow").select_option(SHOW + name)
         self.page.get_by_role("button", name="Start").click()
         self.page.wait_for_url("**/runs/*")
@@ -196,7 +196,7 @@ def test_everything_can_be_done_with_the_keyboard(window: Window, served: Served
     expect(page.get_by_role("link", name="Skip to the content")).to_be_in_viewport()
     keys.press("Enter")
     keys.press("Tab")
-    expect(page.get_by_label("Task")).to_be_focused()
+    expect(page.get_by_label("Task", exact=True)).to_be_focused()
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
     keys.type("By hand")
     keys.press("Tab")
