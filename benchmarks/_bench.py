@@ -34,6 +34,8 @@ class Options:
     """What the command line asked for."""
 
     quick: bool
+    once: bool
+    """Whether it only shows that it works: nothing is measured well enough to be quoted."""
     json: bool
 
 
@@ -107,9 +109,10 @@ def options(doc: str | None) -> Options:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer runs: ends within 50 s on 2 cores")
+    parser.add_argument("--once", action="store_true", help="as few as it takes to see that it works")
     parser.add_argument("--json", action="store_true", help="one JSON object in place of the table")
     given = parser.parse_args()
-    return Options(given.quick, given.json)
+    return Options(given.quick or given.once, given.once, given.json)
 
 
 def versions() -> dict[str, str]:

@@ -91,7 +91,7 @@ def takeovers(stage: Stage, count: int, expires: bool) -> list[float]:
 
 def measure(given: Options) -> Report:
     """Kill, and see."""
-    count, waits = (36, 8) if given.quick else (400, 40)
+    count, waits = (6, 2) if given.once else (36, 8) if given.quick else (400, 40)
     warm()
     with staged(["sqlite"]) as stage:
         ours, bare = killed(stage, OURS, count), killed(stage, BARE, count // 2)

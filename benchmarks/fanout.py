@@ -16,7 +16,7 @@ import gc
 import operator
 import time
 import tracemalloc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, TypedDict
 
 from _bench import Aim, Options, Report, Spread, options
@@ -303,10 +303,10 @@ async def measure_branches(report: Report, rounds: int) -> None:
         report.aims[share] = Aim(share, report.figures[share].median, limit, "ms")
 
 
-async def measure_items(report: Report, rounds: int) -> None:
+async def measure_items(report: Report, rounds: int, count: int) -> None:
     for kind in KINDS:
-        taken = await in_turn(items(ITEMS, kind), rounds if kind != GATE else max(1, rounds // 4))
-        what = f"{ITEMS:,} items, {kind}"
+        taken = await in_turn(items(count, kind), rounds if kind != GATE else max(1, rounds // 4))
+        what = f"{count:,} items, {kind}"
         for name, values in taken.items():
             (report.figures if name.endswith(OURS) else report.anchors)[name] = Spread.of(values, "ms")
         ours, bare = taken[f"{what}: {OURS}"], taken[f"{what}: {BARE}"]
@@ -315,29 +315,30 @@ async def measure_items(report: Report, rounds: int) -> None:
         report.aims[times] = Aim(times, report.figures[times].median, 2.5, "times")
 
 
-async def measure_memory(report: Report) -> None:
+async def measure_memory(report: Report, sizes: Sequence[int]) -> None:
     held: dict[str, dict[int, float]] = {BARE: {}, OURS: {}}
-    for count in SIZES:
+    for count in sizes:
         for name, go in items(count, CHAT).items():
             who = OURS if name.endswith(OURS) else BARE
             held[who][count] = await peak(go)
             where = report.figures if who == OURS else report.anchors
             where[f"{count:,} items, peak memory: {who}"] = Spread.of([held[who][count]], "MB")
-    few, some, many = SIZES
+    few, some, many = sizes
     # What one item more costs, among many and among few: alike where memory is linear.
     further = (held[OURS][many] - held[OURS][some]) / (many - some)
     early = (held[OURS][some] - held[OURS][few]) / (some - few)
-    growth = "peak memory of an item among 1,000, times that among 300"
+    growth = f"peak memory of an item among {many:,}, times that among {some:,}"
     report.figures[growth] = Spread.of([further / early], "times")
     report.aims["memory grows with the items, not faster"] = Aim(growth, further / early, 1.25, "times")
 
 
 async def measure(given: Options) -> Report:
-    rounds, item_rounds = (30, 3) if given.quick else (300, 20)
-    report = Report("fanout", {"8 branches": rounds, f"{ITEMS:,} items": item_rounds})
+    rounds, item_rounds = (3, 1) if given.once else (30, 3) if given.quick else (300, 20)
+    sizes = (10, 20, 40) if given.once else SIZES
+    report = Report("fanout", {"8 branches": rounds, f"{sizes[-1]:,} items": item_rounds})
     await measure_branches(report, rounds)
-    await measure_items(report, item_rounds)
-    await measure_memory(report)
+    await measure_items(report, item_rounds, sizes[-1])
+    await measure_memory(report, sizes)
     report.notes.append(f"A branch's model takes {LATENCY * 1000:g} ms, an item's work nothing. No checkpointer.")
     return report
 

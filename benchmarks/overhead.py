@@ -192,7 +192,7 @@ async def in_turn(variants: dict[str, Go], rounds: int) -> dict[str, list[float]
 
 
 async def measure(given: Options) -> Report:
-    rounds, durable_rounds = (400, 150) if given.quick else (3000, 1000)
+    rounds, durable_rounds = (20, 10) if given.once else (400, 150) if given.quick else (3000, 1000)
     report = Report("overhead", {"in memory": rounds, "on disk": durable_rounds})
     taken = await in_turn(in_memory(), rounds)
     with tempfile.TemporaryDirectory() as folder:

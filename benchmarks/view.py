@@ -91,7 +91,7 @@ def a_run(folder: Path) -> tuple[RunView, Path]:
 
 
 def measure(given: Options) -> Report:
-    times = 20 if given.quick else 200
+    times = 3 if given.once else 20 if given.quick else 200
     report_ = Report("view", {"layouts": times, "large layouts": max(times // 10, 3)}, seeds=[SEED])
     for count, often in ((30, times), (300, max(times // 10, 3))):
         drawing, of_a_run = drawn(count), drawn(count, stated=True)
