@@ -60,6 +60,11 @@ class Executor:
         self._sleep = sleep
         self._backoff = tenacity.wait_exponential_jitter(multiplier=0.5, max=30, jitter=0.5)
 
+    @property
+    def spare(self) -> int:
+        """How many calls could begin now without making anybody wait."""
+        return self._slots.spare
+
     async def call(self, call: Call) -> Outcome:
         """Make one call, at most once: what the journal holds under `call.key` is returned as it is."""
         return await unless_lost(lambda: self._once(call), call.agent.composed)

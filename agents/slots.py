@@ -104,6 +104,12 @@ class Slots:
             self._free += 1
             self._give()
 
+    @property
+    def spare(self) -> int:
+        """How many could begin now without making anybody wait; 0 where some wait already."""
+        with self._lock:
+            return max(0, self._free - len(self._line))
+
     def _leave(self, group: Hashable, place: _Waiting) -> bool:
         """Wait no longer; False if that is so already. The group gives up the last of its places in the line."""
         waiting = self._waiting.get(group, [])

@@ -198,7 +198,7 @@ class Adaptive:
         context, scope = here.scope.context, here.scope
         return Resources(
             agents=len(self.members),
-            slots=scope.executor.cap,
+            slots=max(1, scope.executor.spare),  # what others leave: a queue that has grown speaks for fewer at once
             budget=None if context.budget is None else max(0.0, context.budget - scope.purse.paid),
             deadline=None if context.deadline is None else scope.remaining(),
         )

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from troupe.agents.agent import Agent
+from troupe.agents.call import current_call
 from troupe.agents.contracts import Brief, Deliverable
 from troupe.agents.functions import FunctionAgent
 from troupe.agents.models import Models
@@ -19,6 +20,7 @@ from troupe.graphs.history import History
 from troupe.graphs.recovery import ONLY_RETRIES, STANDARD, others
 from troupe.graphs.step import Step
 
+_LOOK = 0.25
 ENOUGH = 3
 """So many times somebody must have worked before it is known what they usually take."""
 
@@ -44,8 +46,10 @@ class Later(Agent):
         return await self.agent.chat_model(models)
 
     async def work(self, brief: Brief, schema: type[BaseModel] | None = None) -> Deliverable:
-        """Wait, then work."""
+        """Wait, and as long as others wait for a slot, whose queue this must not make longer; then work."""
         await asyncio.sleep(self.seconds)
+        while not current_call().scope.executor.spare:  # noqa: ASYNC110 - slots tell only those who wait for one
+            await asyncio.sleep(_LOOK)
         return await self.agent.work(brief, schema)
 
 

@@ -259,3 +259,19 @@ def test_whoever_comes_leaves_or_is_cancelled_no_slot_is_lost(cap: int, comers: 
     assert shop.most <= cap
     assert shop.is_as_before(cap)
     assert {number for number, one in enumerate(comers) if one[-1] is None} <= {*served}
+
+
+def test_what_is_spare_is_what_nobody_waits_for() -> None:
+    async def work() -> None:
+        shop = Shop(cap=2)
+        seen = [shop.slots.spare]
+        first = asyncio.create_task(shop.serve("a"))
+        await asyncio.sleep(0.1)
+        seen.append(shop.slots.spare)
+        others = [asyncio.create_task(shop.serve(name)) for name in "bcd"]
+        await asyncio.sleep(0.1)
+        seen.append(shop.slots.spare)
+        await asyncio.gather(first, *others)
+        assert [*seen, shop.slots.spare] == [2, 1, 0, 2]
+
+    play(work)

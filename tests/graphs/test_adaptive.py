@@ -17,6 +17,7 @@ from troupe import (
     Bounds,
     Brief,
     BuildError,
+    Executor,
     InputError,
     Result,
     SimulatedChatModel,
@@ -376,6 +377,15 @@ def test_whoever_is_in_time_is_joined_by_nobody() -> None:
     context = TeamContext(models=model, history=worked("ada", [True] * 4, seconds=30))
     result = run(team("single", [ADA], bounds=Bounds(lag=2)), "a text", context=context, db=":memory:")
     assert (result.answer, steps_asked(model)) == ("words", ["asked"])
+
+
+def test_a_queue_is_not_made_longer_by_colleagues() -> None:
+    model = paced({"asked": ["slow words"], "besides": ["quick words"]}, {"slow words": 0.3})
+    full = Executor(cap=1)
+    context = TeamContext(models=model, history=worked("ada", [True] * 4, seconds=0.02), executor=full)
+    result = run(team("single", [ADA], bounds=Bounds(lag=2)), "a text", context=context, db=":memory:")
+    assert (result.answer, steps_asked(model)) == ("slow words", ["asked"])
+    assert result.record["assessment"]["task"].resources.slots == 1
 
 
 def test_what_fails_may_be_done_in_parts() -> None:
