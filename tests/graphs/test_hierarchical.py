@@ -1261,7 +1261,8 @@ def test_what_a_person_answered_outlives_a_crash(number: int, db: Path) -> None:
     assert result.status == "completed"
     said = [one.guidance for one in record(result, "escalations").values()]
     assert said == ["a.1: blue.", "b.1: blue."]
-    assert [len(actor.briefs["work"]) for actor in actors] == [2, 2]
+    worked = [len(actor.briefs["work"]) for actor in actors]
+    assert min(worked) == 2 and sum(worked) <= 5, "what was in flight beside the crash may be made once more"
 
 
 @pytest.mark.parametrize("number", [4, 9, 12])
