@@ -95,7 +95,7 @@ def measure(given: Options) -> Report:
     warm()
     with staged(["sqlite"]) as stage:
         ours, bare = killed(stage, OURS, count), killed(stage, BARE, count // 2)
-        died, expired = takeovers(stage, waits, False), takeovers(stage, max(4, waits // 4), True)
+        died, expired = takeovers(stage, waits, False), takeovers(stage, 1 if given.once else max(4, waits // 4), True)
     broken = [why for one in ours for why in one.broken]
     report = Report("durability", {"kills": len(ours), "kills beside": len(bare), "takeovers": waits}, [SEED])
     report.figures = {

@@ -29,7 +29,7 @@ def seconds(command: list[str]) -> float:
 
 
 def measure(given: Options) -> Report:
-    rounds = 5 if given.quick else 25
+    rounds = 1 if given.once else 5 if given.quick else 25
     report = Report("imports", {"processes of each": rounds})
     commands = ANCHORS | OURS
     for command in commands.values():  # files that no process has read yet are not what is measured

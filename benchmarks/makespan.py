@@ -137,7 +137,7 @@ def roughly(one: Drawn, number: int) -> dict[str, float]:
 
 
 def measure(given: Options) -> Report:
-    count = 40 if given.quick else 1000
+    count = 4 if given.once else 40 if given.quick else 1000
     report = Report("makespan", {"workflows": count}, seeds=[SEED])
     ratios: dict[str, list[float]] = {}
     for number in range(count):

@@ -107,7 +107,7 @@ def timed(trials: int, history: History) -> tuple[float, float, float]:
 
 def measure(given: Options) -> Report:
     """Rehearse, record, and rehearse what was recorded."""
-    trials, runs, times = (20, 10, 1) if given.quick else (TRIALS, 60, 3)
+    trials, runs, times = (3, 2, 1) if given.once else (20, 10, 1) if given.quick else (TRIALS, 60, 3)
     timed(2, History())
     took = [timed(trials, History()) for _ in range(times)]
     known = recorded(runs)
