@@ -21,8 +21,8 @@ settings.load_profile("troupe")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two for each core: much of what is tested waits, for processes, databases and deadlines."""
-    return 2 * (os.cpu_count() or 1)
+    """One more than there are cores: some of what is tested waits, for processes, databases and deadlines."""
+    return 1 + (os.cpu_count() or 1)
 
 
 @pytest.fixture(autouse=True)
